@@ -1,0 +1,146 @@
+"""From overrides to a complete configuration, and from that to the nouns."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from predcg import figures
+from predcg.acquisitions import Acquisition
+from predcg.errors import InputError
+from predcg.model import Model
+from predcg.objectives import Objective
+from predcg.priors import Prior
+from predcg.samplers import Sampler
+from predcg.systems import System
+
+# What a configuration may name: constructing any of these cannot run code or read files of the configuration's choice.
+ALLOWED = ("predcg.", "torch.optim.", "torch.nn.", "pytorch_lightning.", "zuko.")
+
+
+def shipped(name: str) -> Path:
+    """The folder `conf` or `experiments`: inside an installed wheel, or at the top of a checkout."""
+    package = Path(__file__).parent
+    return package / name if (package / name).is_dir() else package.parents[1] / name
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The configuration that the command line would make of the same overrides.
+
+    >>> compose(["experiment=double_well/forward_kl", "seed=3"]).folder
+    'outputs/double_well/forward_kl/default/seed=3'
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(shipped("conf").resolve()), version_base="1.3"):
+            cfg = hydra.compose("config", overrides, return_hydra_config=True)
+            return complete(cfg, cfg.hydra)
+    except (HydraException, OmegaConfBaseException) as reason:
+        raise InputError(explain(reason)) from reason
+
+
+def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
+    """Fill in name, tags and folder from what was chosen, and check every `_target_`; Hydra's own node is left behind."""
+    chosen = hydra_node.runtime.choices
+    label = hydra_node.job.override_dirname.replace("/", "_") or "default"
+    if len(label) > 150:  # file systems end at 255 bytes
+        label = label[:120] + "-" + hashlib.sha256(label.encode()).hexdigest()[:16]
+    filled = {
+        "name": chosen["experiment"],
+        "tags": [chosen[group] for group in ("system", "objective", "prior")],
+        "folder": f"outputs/{chosen['experiment']}/{label}/seed={cfg.seed}",
+    }
+    plain = OmegaConf.create({key: value for key, value in cfg.items_ex(resolve=False) if key != "hydra"})
+    for key, value in filled.items():
+        if plain[key] is None:
+            plain[key] = value
+    OmegaConf.set_struct(plain, True)
+    check_targets(plain)
+    return plain
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """Raise InputError on a `_target_` that is not a class of an allowed package."""
+    pending: list[tuple[str, Any]] = [("", OmegaConf.to_container(cfg, resolve=False))]
+    while pending:
+        path, node = pending.pop()
+        if isinstance(node, dict):
+            if "_target_" in node:
+                _check_target(f"{path}._target_".lstrip("."), str(node["_target_"]))
+            pending += [(f"{path}.{key}", child) for key, child in node.items()]
+        elif isinstance(node, list):
+            pending += [(f"{path}[{index}]", child) for index, child in enumerate(node)]
+
+
+def _check_target(path: str, target: str) -> None:
+    refusal = f"{path}: expected a class of {', '.join(prefix[:-1] for prefix in ALLOWED)}; found {target!r}"
+    if not target.startswith(ALLOWED):
+        raise InputError(refusal)
+    try:
+        found = get_object(target)
+    except Exception as reason:
+        raise InputError(f"{refusal}, which does not exist") from reason
+    # The name may lead out of the package again, as torch.nn.modules.module.torch.load does.
+    if not (isinstance(found, type) and f"{found.__module__}.".startswith(ALLOWED)):
+        raise InputError(refusal)
+
+
+def check_figures(names: list[str], system: System) -> None:
+    """Raise InputError on a figure that does not exist, or that cannot be drawn of this system."""
+    for name in names:
+        if name not in figures.__all__:
+            raise InputError(f"figures: expected names among {', '.join(figures.__all__)}; found {name!r}")
+        kind = getattr(getattr(figures, name), "needs", System)
+        if not isinstance(system, kind):
+            raise InputError(f"figures: {name} is drawn of a {kind.__name__}; the system is a {type(system).__name__}; take it out of figures=[...]")
+
+
+class Nouns(NamedTuple):
+    """What a configuration stands for, built."""
+
+    system: System
+    model: Model
+    prior: Prior
+    objective: Objective
+    acquisition: Acquisition
+    sampler: Sampler
+
+
+def build(cfg: DictConfig) -> Nouns:
+    """Construct the nouns of a complete configuration, whose `x` and `frame` are filled in from the system."""
+    system = construct(cfg, "system")
+    if cfg.x is not None and cfg.x != system.size:
+        raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
+    cfg.x = system.size
+    check_figures(cfg.figures, system)
+    if cfg.frame is None:
+        cfg.frame = getattr(system, "frame", None)
+    model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
+    return Nouns(system, model, *(construct(cfg, noun) for noun in ("prior", "objective", "acquisition", "sampler")))
+
+
+def construct(cfg: DictConfig, key: str) -> Any:
+    """Instantiate one node. Raises InputError with the node's name on anything that the constructor refuses."""
+    try:
+        return instantiate(cfg[key], _convert_="all")
+    except (HydraException, OmegaConfBaseException) as reason:
+        raise InputError(f"{key}: {explain(reason)}") from reason
+
+
+def explain(reason: Exception) -> str:
+    """One line out of Hydra's and OmegaConf's several."""
+    cause = reason.__cause__
+    if isinstance(reason, InstantiationException) and isinstance(cause, Exception):
+        return str(cause)
+    if isinstance(reason, (MissingConfigException, HydraException)) and "experiment" in str(reason):
+        known = sorted(str(file.relative_to(shipped("conf") / "experiment").with_suffix("")) for file in (shipped("conf") / "experiment").rglob("*.yaml"))
+        if "Could not find 'experiment/" in str(reason) or "must specify 'experiment'" in str(reason):
+            return f"experiment: expected one of {', '.join(known)}; {str(reason).splitlines()[0]}"
+    lines = [line.strip() for line in f"{reason}\n{cause or ''}".splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(("full_key", "object_type", "Config search path", "set HYDRA")))

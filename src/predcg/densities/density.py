@@ -1,0 +1,89 @@
+"""What a density is: a module that turns a context into a distribution."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from zuko.distributions import NormalizingFlow
+from zuko.lazy import LazyDistribution
+
+from predcg.errors import InputError
+from predcg.observables import Observable
+from predcg.transforms import Identity, Transform
+
+
+class Density(LazyDistribution):
+    """p(· | c): `density(c)` is a torch distribution. Latent, decoder, encoder and flow are roles of it."""
+
+    def location(self, c: Tensor) -> Tensor:
+        """The representative value for each context: the mean, where the distribution has one."""
+        return self(c).mean
+
+    def fit(self, context: Tensor | None = None, event: Tensor | None = None) -> None:
+        """See the data that the density will be given as context or as event; most need not."""
+
+
+class Conditional(Density):
+    """A density whose parameters a network computes from features of the context, seen through a transform.
+
+    Args:
+        context: size of the context c.
+        size: size of the event, as the caller sees it.
+        features: what the network sees of c; default c itself.
+        transform: from the event to the coordinates in which the network's distribution lives; default none.
+    """
+
+    def __init__(
+        self,
+        context: int,
+        size: int,
+        features: Observable | Transform | None = None,
+        transform: Transform | None = None,
+    ):
+        super().__init__()
+        self.features = features if features is not None else Identity()
+        self.transform = transform if transform is not None else Identity()
+        self.inputs = self.features.width(context)
+        self.outputs = self.transform.width(size)
+
+    @abstractmethod
+    def base(self, h: Tensor) -> Distribution:
+        """The distribution of the transformed event, given the features h, (..., inputs)."""
+
+    def forward(self, c: Tensor) -> Distribution:
+        base = self.base(self.features(c))
+        return base if isinstance(self.transform, Identity) else NormalizingFlow(self.transform, base)
+
+    def location(self, c: Tensor) -> Tensor:
+        """The base's mean, carried to the event's own coordinates."""
+        return self.transform.inv(self.base(self.features(c)).mean)
+
+    def fit(self, context: Tensor | None = None, event: Tensor | None = None) -> None:
+        if context is not None and isinstance(self.features, Transform):
+            self.features.fit(context)
+        if event is not None:
+            self.transform.fit(event)
+
+
+def network(inputs: int, hidden: list[int], activations: list[str]) -> nn.Sequential:
+    """Linear layers of the widths `hidden`, each followed by its activation, named as in torch.nn."""
+    if len(hidden) != len(activations):
+        raise InputError(f"activations: expected one per hidden layer, {len(hidden)}; found {list(activations)}")
+    layers: list[nn.Module] = []
+    for width, activation in zip(hidden, activations, strict=True):
+        if not hasattr(nn, activation):
+            raise InputError(f"activations: expected names in torch.nn, such as Tanh or SELU; found {activation!r}")
+        layers += [nn.Linear(inputs, width), getattr(nn, activation)()]
+        inputs = width
+    return nn.Sequential(*layers)
+
+
+def sample_with_log_prob(distribution: Distribution, shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+    """A reparametrised sample and its log-density, without inverting a flow for it."""
+    if not distribution.has_rsample:
+        raise InputError(f"{type(distribution).__name__}: has no reparametrised samples, which this objective needs; use a Gaussian or a flow")
+    if isinstance(distribution, NormalizingFlow):
+        return distribution.rsample_and_log_prob(torch.Size(shape))
+    sample = distribution.rsample(torch.Size(shape))
+    return sample, distribution.log_prob(sample)

@@ -1,0 +1,55 @@
+"""A deterministic map as the density of its one value."""
+
+import torch
+from torch import Size, Tensor, nn
+from torch.distributions import Distribution
+
+from predcg.densities.density import Conditional, network
+from predcg.observables import Observable
+from predcg.transforms import Transform
+
+
+class Dirac(Distribution):
+    """All mass at `value`; the density is taken with respect to that point mass, so that log p(value) = 0."""
+
+    has_rsample = True
+    arg_constraints = {}
+
+    def __init__(self, value: Tensor):
+        super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
+        self.value = value
+
+    @property
+    def mean(self) -> Tensor:
+        return self.value
+
+    def rsample(self, shape: Size = torch.Size()) -> Tensor:
+        return self.value.expand(*shape, *self.value.shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        same = (x == self.value).all(-1)
+        return torch.where(same, 0.0, -torch.inf).to(self.value.dtype)
+
+
+class DeterministicMLP(Conditional):
+    """δ(y - f(h)) with f a multilayer perceptron: the encoder of an autoencoder.
+
+    Args:
+        context, size, features, transform: see Conditional.
+        hidden, activations: hidden layers.
+    """
+
+    def __init__(
+        self,
+        context: int,
+        size: int,
+        hidden: list[int],
+        activations: list[str],
+        features: Observable | Transform | None = None,
+        transform: Transform | None = None,
+    ):
+        super().__init__(context, size, features, transform)
+        self.net = nn.Sequential(*network(self.inputs, hidden, activations), nn.Linear(hidden[-1], self.outputs))
+
+    def base(self, h: Tensor) -> Distribution:
+        return Dirac(self.net(h))

@@ -1,0 +1,46 @@
+"""A mixture of Gaussians whose parameters depend on the context."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from zuko.mixtures import GMM
+
+from predcg.densities.density import Conditional
+from predcg.observables import Observable
+from predcg.transforms import Transform
+
+
+class GaussianMixtureMLP(Conditional):
+    """Σ_k π_k(h) N(μ_k(h), diag σ_k(h)²), with all parameters from one network (zuko's GMM).
+
+    Its samples are not reparametrised: it serves as decoder or encoder of the forward objective.
+
+    Args:
+        context, size, features, transform: see Conditional.
+        components: number of Gaussians K.
+        hidden: width of each hidden layer.
+    """
+
+    def __init__(
+        self,
+        context: int,
+        size: int,
+        components: int,
+        hidden: list[int],
+        features: Observable | Transform | None = None,
+        transform: Transform | None = None,
+    ):
+        super().__init__(context, size, features, transform)
+        self.gmm = GMM(
+            self.outputs, self.inputs, components, "diagonal", hidden_features=list(hidden), activation=nn.Tanh
+        )
+
+    def base(self, h: Tensor) -> Distribution:
+        return _Mixture(self.gmm(h))
+
+
+class _Mixture(torch.distributions.MixtureSameFamily):
+    """zuko's mixture with the mean that its own class lacks."""
+
+    def __init__(self, mixture: Distribution):
+        super().__init__(torch.distributions.Categorical(logits=mixture.logits), mixture.base)

@@ -1,0 +1,20 @@
+"""Figures: pure functions of finished runs to a picture and its numbers."""
+
+from predcg.figures.latent import latent_map
+from predcg.figures.molecule import bond_lengths, decoder_walk, energy_histogram, rg_histogram, ramachandran
+from predcg.figures.planar import bounds, contours, profile
+from predcg.figures.style import save
+from predcg.figures.training import training
+
+__all__ = [
+    "bond_lengths",
+    "bounds",
+    "contours",
+    "decoder_walk",
+    "energy_histogram",
+    "latent_map",
+    "profile",
+    "ramachandran",
+    "rg_histogram",
+    "training",
+]

@@ -1,0 +1,137 @@
+"""Figures of molecules: what a chemist looks at first."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from predcg.figures.style import DATA, EXACT, MODEL, needs, new
+from predcg.observables import Distances, RadiusOfGyration
+from predcg.results import Run
+from predcg.systems import Molecule
+
+DRAWS = 10000
+DEGREES = {"xlim": (-180, 180), "xticks": range(-180, 181, 90)}
+
+
+@needs(Molecule)
+def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """Free energy of φ and ψ in kT, of all data and of the model.
+
+    Number: total variation distance of the two histograms on 24 x 24 bins, between 0 and 1, and, as its reference, that
+    of the training from the held-out frames.
+    """
+    run = runs[0]
+    train, test, model = (_degrees(run, x) for x in (run.data.train.x, run.data.test.x, run.model.generate(DRAWS)))
+    data = torch.cat([train, test])
+    figure, panels = new(columns=2, width=3.5, height=3.2)
+    for axes, angles, text in zip(panels, (data, model), ("data", "model"), strict=True):
+        count, edges_phi, edges_psi = np.histogram2d(*angles.T.numpy(), bins=60, range=[[-180, 180]] * 2)
+        with np.errstate(divide="ignore"):
+            free = -np.log(count.T / count.max())
+        image = axes.pcolormesh(edges_phi, edges_psi, np.where(np.isfinite(free), free, np.nan), cmap="viridis_r", vmin=0, vmax=7)
+        axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{text}, {len(angles)} frames", ylim=(-180, 180), yticks=range(-180, 181, 90), **DEGREES)
+    figure.colorbar(image, ax=panels, label="free energy (kT)")
+    return figure, {"ramachandran_distance": _distance(data, model), "ramachandran_distance_reference": _distance(train, test)}
+
+
+@needs(Molecule)
+def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """φ and ψ of the decoded configuration along each collective variable from -3 to 3, the others at 0."""
+    run = runs[0]
+    path = torch.linspace(-3, 3, 121)
+    z_size = run.model.latent().sample().shape[-1]
+    figure, panels = new(columns=min(z_size, 3), width=3.6)
+    numbers = {}
+    for axis, axes in enumerate(panels):
+        z = torch.zeros(len(path), z_size)
+        z[:, axis] = path
+        with torch.no_grad():
+            angles = _degrees(run, run.model.decode(z))
+        for values, text, colour in zip(angles.T, ("φ", "ψ"), (DATA, MODEL), strict=True):
+            axes.plot(path, values, ".", markersize=3, color=colour, label=text)
+        axes.set(xlabel=f"z{axis + 1}, others 0", ylabel="dihedral (degrees)", ylim=(-180, 180), yticks=range(-180, 181, 90))
+        axes.legend()
+    return figure, numbers
+
+
+@needs(Molecule)
+def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """Mean length of every bond in frames of the model against the data.
+
+    Numbers, all mean absolute errors in nm: bond_length_error_nm, of the bonds' mean lengths in draws x ~ p(x|z) p(z);
+    decoded_heavy_bond_error_nm and decoded_bond_error_nm, of every bond in every decoded mean, the former without
+    hydrogens. The mean over the rotations of a methyl group lies on its axis, so that the last is large wherever
+    hydrogens rotate freely.
+    """
+    run = runs[0]
+    pairs = [[a.index, b.index] for a, b in run.system.topology.bonds]
+    heavy = torch.tensor([all(run.system.topology.atom(i).element.symbol != "H" for i in pair) for pair in pairs])
+    length = Distances(pairs)
+    with torch.no_grad():
+        data, drawn = length(run.data.train.x), length(run.model.generate(DRAWS))
+        decoded = length(run.model.decode(run.model.latent().sample((1000,))))
+    error = (decoded - data.mean(0)).abs()
+    figure, (axes,) = new(width=3.8, height=3.4)
+    span = [0.9 * data.mean(0).min().item(), 1.05 * data.mean(0).max().item()]
+    axes.plot(span, span, color=EXACT, linestyle=":", label="equal")
+    for these, marker, text in ((heavy, "o", "heavy atoms"), (~heavy, "^", "with hydrogen")):
+        axes.errorbar(data.mean(0)[these], drawn.mean(0)[these], drawn.std(0)[these], fmt=marker, markersize=4, color=MODEL, ecolor="#e3b3ba", label=f"draws, {text}")
+        axes.plot(data.mean(0)[these], decoded.mean(0)[these], marker, markersize=4, color=DATA, label=f"decoded means, {text}")
+    axes.set(xlabel="mean bond length, data (nm)", ylabel="mean bond length, model (nm)")
+    axes.legend(fontsize=7)
+    return figure, {
+        "bond_length_error_nm": (drawn.mean(0) - data.mean(0)).abs().mean().item(),
+        "decoded_heavy_bond_error_nm": error[:, heavy].mean().item(),
+        "decoded_bond_error_nm": error.mean().item(),
+    }
+
+
+@needs(Molecule)
+def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """Radius of gyration of the training frames, the held-out frames and the model.
+
+    Numbers: mean and standard deviation in nm of the model, with those of the training frames as reference.
+    """
+    run = runs[0]
+    gyration = RadiusOfGyration(run.system.masses[::3].tolist())
+    with torch.no_grad():
+        train, test, model = (gyration(x).squeeze(-1) for x in (run.data.train.x, run.data.test.x, run.model.generate(DRAWS)))
+    figure, (axes,) = new(width=4.2)
+    bins = np.linspace(min(train.min(), test.min()).item(), max(train.max(), test.max()).item(), 31)
+    for values, colour, text in ((train, DATA, f"training, {len(train)} frames"), (test, EXACT, f"held out, {len(test)} frames"), (model, MODEL, "model")):
+        axes.hist(values.numpy(), bins=bins, density=True, histtype="step", linewidth=1.4, color=colour, label=text)
+    axes.set(xlabel="radius of gyration (nm)", ylabel="density (1/nm)")
+    axes.legend(fontsize=8)
+    return figure, {
+        "rg_mean_nm": model.mean().item(),
+        "rg_mean_nm_reference": train.mean().item(),
+        "rg_sd_nm": model.std().item(),
+        "rg_sd_nm_reference": train.std().item(),
+    }
+
+
+@needs(Molecule)
+def energy_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """Energy above the lowest held-out frame, of held-out frames and of draws of the model, on a logarithmic axis."""
+    run = runs[0]
+    with torch.no_grad():
+        data, model = run.system(run.data.test.x), run.system(run.model.generate(1000))
+    lowest = data.min()
+    figure, (axes,) = new(width=4.2)
+    above = [(values - lowest).clamp_min(1.0) for values in (data, model)]
+    bins = np.geomspace(1.0, max(values.max().item() for values in above), 61)
+    for values, colour, text in zip(above, (DATA, MODEL), ("held-out frames", "model draws"), strict=True):
+        axes.hist(values.numpy(), bins=bins, weights=np.full(len(values), 1 / len(values)), histtype="step", linewidth=1.4, color=colour, label=text)
+    axes.set(xscale="log", xlabel="energy above the lowest frame (kT)", ylabel="share of frames")
+    axes.legend()
+    return figure, {"median_energy_kt": model.median().item(), "median_energy_kt_reference": data.median().item()}
+
+
+def _degrees(run: Run, x: Tensor) -> Tensor:
+    return run.system.backbone(x).rad2deg()
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    counts = [np.histogram2d(*angles.T.numpy(), bins=24, range=[[-180, 180]] * 2)[0] for angles in (one, other)]
+    return float(0.5 * np.abs(counts[0] / counts[0].sum() - counts[1] / counts[1].sum()).sum())

@@ -1,0 +1,61 @@
+"""The triple that every method learns: latent p(z), decoder p(x|z), encoder q(z|x)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from predcg.densities import Density, sample_with_log_prob
+
+
+class Model(nn.Module):
+    """p(x, z) = p(x|z) p(z), with q(z|x) beside it.
+
+    Args:
+        latent: density of z, (d,), without context.
+        decoder: density of x, (D,), given z.
+        encoder: density of z given x; its location is the collective variable.
+    """
+
+    def __init__(self, latent: Density, decoder: Density, encoder: Density):
+        super().__init__()
+        self.latent, self.decoder, self.encoder = latent, decoder, encoder
+
+    def generate(self, n: int) -> Tensor:
+        """n draws of x by ancestral sampling, (n, D)."""
+        return self.decoder(self.latent().sample((n,))).sample()
+
+    def cv(self, x: Tensor) -> Tensor:
+        """Collective variables of x: (..., D) to (..., d)."""
+        return self.encoder.location(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The representative configuration of each z: (..., d) to (..., D)."""
+        return self.decoder.location(z)
+
+    def fit(self, x: Tensor) -> None:
+        """Let transforms that depend on data see the configurations to be learnt, (N, D)."""
+        self.decoder.fit(event=x)
+        self.encoder.fit(context=x)
+
+    def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z) + log p(z): (..., D) and (..., d) to (...,)."""
+        return self.decoder(z).log_prob(x) + self.latent().log_prob(z)
+
+    def log_prob(self, x: Tensor, samples: int, z: Tensor | None = None) -> Tensor:
+        """Estimate of log p(x): logmeanexp_k of p(x, z_k) / q(z_k|x), (N, D) to (N,).
+
+        With z_k ~ q(z|x) it is on average below log p(x) (Burda, Grosse, Salakhutdinov 2016). With the z that
+        generated x as one of the draws it is on average above it, and its inverse exp(-estimate) is unbiased for
+        1/p(x), so that importance weights made with it are exact for any number of samples.
+
+        Args:
+            samples: how many z are drawn from the encoder.
+            z: the generating z of each x, (N, d), to be included.
+        """
+        draws, log_q = sample_with_log_prob(self.encoder(x), (samples,))
+        terms = self.log_joint(x, draws) - log_q
+        if z is not None:
+            own = self.log_joint(x, z) - self.encoder(x).log_prob(z)
+            terms = torch.cat([own.unsqueeze(0), terms])
+        return terms.logsumexp(0) - math.log(len(terms))

@@ -1,0 +1,84 @@
+"""The two Kullback-Leibler divergences between system and model, and their mixture."""
+
+from torch import nn
+
+from predcg.batch import Batch
+from predcg.densities import sample_with_log_prob
+from predcg.errors import InputError
+from predcg.model import Model
+from predcg.objectives.objective import Objective, Terms
+from predcg.systems import System
+
+
+class ForwardKL(Objective):
+    """Negative evidence lower bound, the data part of KL(p(x) q(z|x) || p(x|z) p(z)) (Kingma and Welling 2014).
+
+    L = -E_w E_{q(z|x)}[log p(x|z) + log p(z) - log q(z|x)], with E_w the weighted mean over frames.
+
+    Args:
+        samples: latent draws per frame.
+    """
+
+    def __init__(self, samples: int = 1):
+        super().__init__()
+        _positive(samples)
+        self.samples = samples
+
+    def forward(self, model: Model, system: System, batch: Batch) -> Terms:
+        if len(batch.x) == 0:
+            raise InputError("objective: the forward KL learns from data, and there are none; choose acquisition=simulate, load or exact")
+        z, log_q = sample_with_log_prob(model.encoder(batch.x), (self.samples,))
+        elbo = batch.mean((model.log_joint(batch.x, z) - log_q).mean(0))
+        return Terms(-elbo, {"elbo": elbo.detach()})
+
+
+class ReverseKL(Objective):
+    """KL(p(x|z) p(z) || p_β(x) r(z|x)) up to log Z_β, with the encoder as auxiliary r; it needs no data.
+
+    L = E_{p(z) p(x|z)}[β u(x) + log p(x|z) + log p(z) - log r(z|x)] >= -log Z_β, reparametrised (Schöberl et al. 2019).
+
+    Args:
+        samples: draws (z, x) per step.
+    """
+
+    def __init__(self, samples: int = 256):
+        super().__init__()
+        _positive(samples)
+        self.samples = samples
+
+    def forward(self, model: Model, system: System, batch: Batch) -> Terms:
+        z, log_latent = sample_with_log_prob(model.latent(), (self.samples,))
+        x, log_decoder = sample_with_log_prob(model.decoder(z))
+        u = system(x)
+        log_q = log_decoder + log_latent - model.encoder(x).log_prob(z)
+        loss = (self.beta * u + log_q).mean()
+        return Terms(loss, {"reverse_bound": -loss.detach(), "mean_energy": u.detach().mean()})
+
+
+class Mixed(Objective):
+    """α forward + (1 - α) reverse.
+
+    Args:
+        alpha: share of the forward divergence, in [0, 1].
+        forward, reverse: the two objectives.
+    """
+
+    def __init__(self, alpha: float, forward: ForwardKL, reverse: ReverseKL):
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise InputError(f"alpha: expected a number in [0, 1]; found {alpha}")
+        self.shares = (alpha, 1 - alpha)
+        self.divergences = nn.ModuleList([forward, reverse])
+
+    def forward(self, model: Model, system: System, batch: Batch) -> Terms:
+        loss, log = 0.0, {}
+        for share, divergence in zip(self.shares, self.divergences, strict=True):
+            if share > 0:  # at α = 0 no data are needed, at α = 1 no energies
+                terms = divergence(model, system, batch)
+                loss, log = loss + share * terms.loss, log | terms.log
+        return Terms(loss, log)
+
+
+def _positive(samples: int) -> None:
+    if samples < 1:
+        raise InputError(f"samples: expected at least 1; found {samples}")

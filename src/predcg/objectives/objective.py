@@ -1,0 +1,39 @@
+"""What an objective is: a scalar of model, system and batch."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from predcg.batch import Batch
+from predcg.model import Model
+from predcg.systems import System
+
+
+class Terms(NamedTuple):
+    """The loss, a scalar to be minimised, and what is worth logging beside it."""
+
+    loss: Tensor
+    log: dict[str, Tensor]
+
+
+class Objective(nn.Module, ABC):
+    """`objective(model, system, batch) -> Terms`.
+
+    The buffer `beta` is the inverse temperature at which the system enters; tempering raises it to 1.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("beta", torch.ones(()))
+
+    @abstractmethod
+    def forward(self, model: Model, system: System, batch: Batch) -> Terms:
+        """The loss on one batch."""
+
+    def temper(self, beta: float) -> None:
+        """Set the inverse temperature of this objective and of those that it is made of."""
+        for objective in self.modules():
+            if isinstance(objective, Objective):
+                objective.beta.fill_(beta)

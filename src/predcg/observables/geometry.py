@@ -1,0 +1,85 @@
+"""Distances, angles and dihedrals of named atoms, and the size of the whole."""
+
+import torch
+from torch import Tensor
+
+from predcg.errors import InputError
+from predcg.observables.observable import Observable, atoms
+
+
+class _Indexed(Observable):
+    """An observable with one value for each row of atom indices."""
+
+    order: int
+
+    def __init__(self, indices: list[list[int]]):
+        super().__init__()
+        if any(len(row) != self.order for row in indices):
+            raise InputError(f"indices: expected rows of {self.order} atoms; found {list(map(list, indices))}")
+        self.register_buffer("indices", torch.tensor([list(row) for row in indices]), persistent=False)
+
+    def width(self, size: int) -> int:
+        return len(self.indices)
+
+    def points(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Positions of the atoms of every row: `order` tensors of shape (..., k, 3)."""
+        return atoms(x)[..., self.indices, :].unbind(-2)
+
+
+class Distances(_Indexed):
+    """d = |r_j - r_i| in nm, (..., k).
+
+    >>> Distances([[0, 1]])(torch.tensor([0.0, 0.0, 0.0, 0.3, 0.0, 0.4]))
+    tensor([0.5000])
+    """
+
+    order = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        i, j = self.points(x)
+        return (j - i).norm(dim=-1)
+
+
+class Angles(_Indexed):
+    """Angle i-j-k at j in rad, (..., k), through atan2, which unlike acos has a gradient everywhere on (0, π)."""
+
+    order = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        i, j, k = self.points(x)
+        a, b = i - j, k - j
+        return torch.atan2(torch.linalg.cross(a, b).norm(dim=-1), (a * b).sum(-1))
+
+
+class Dihedrals(_Indexed):
+    """Dihedral i-j-k-l in rad on (-π, π], IUPAC sign, (..., k)."""
+
+    order = 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        i, j, k, l = self.points(x)
+        a, axis, c = j - i, k - j, l - k
+        left, right = torch.linalg.cross(a, axis), torch.linalg.cross(axis, c)
+        sine = (a * right).sum(-1) * axis.norm(dim=-1)
+        return torch.atan2(sine, (left * right).sum(-1))
+
+
+class RadiusOfGyration(Observable):
+    """Rg = √(Σ_i m_i |r_i - r_com|² / Σ_i m_i) in nm, (..., 1).
+
+    Args:
+        masses: one per atom, any unit.
+    """
+
+    def __init__(self, masses: list[float]):
+        super().__init__()
+        self.register_buffer("share", torch.as_tensor(masses) / sum(masses), persistent=False)
+
+    def width(self, size: int) -> int:
+        return 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        r, share = atoms(x), self.share[:, None].to(x)
+        centred = r - (share * r).sum(-2, keepdim=True)
+        return (share * centred**2).sum((-2, -1)).sqrt().unsqueeze(-1)
+

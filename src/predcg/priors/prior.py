@@ -1,0 +1,98 @@
+"""log p(θ) of the decoder's weights, up to a constant."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from predcg.errors import InputError
+
+
+class Prior(nn.Module, ABC):
+    """`prior(decoder)` is weight · log p(θ), a scalar; θ are the decoder's weight matrices, not its biases or scales.
+
+    The data term of an objective is a mean over N frames, so the posterior of θ has weight = 1/N: the experiment says so.
+
+    Args:
+        weight: what log p(θ) is multiplied with.
+    """
+
+    def __init__(self, weight: float):
+        super().__init__()
+        if weight < 0:
+            raise InputError(f"weight: expected a number >= 0 (1/N for the posterior given N frames); found {weight}")
+        self.weight = weight
+
+    @abstractmethod
+    def log_prob(self, theta: Tensor) -> Tensor:
+        """log p of one weight matrix, a scalar, up to a constant."""
+
+    def forward(self, decoder: nn.Module) -> Tensor:
+        matrices = [theta for theta in decoder.parameters() if theta.ndim >= 2]
+        return self.weight * sum(map(self.log_prob, matrices), torch.zeros((), device=matrices[0].device) if matrices else torch.zeros(()))
+
+
+class Flat(Prior):
+    """log p(θ) = 0: maximum likelihood."""
+
+    def __init__(self):
+        super().__init__(0.0)
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        return theta.new_zeros(())
+
+
+class Gaussian(Prior):
+    """log p(θ) = -½ τ Σ θ².
+
+    Args:
+        weight: see Prior.
+        precision: τ.
+    """
+
+    def __init__(self, weight: float, precision: float = 1.0):
+        super().__init__(weight)
+        self.precision = precision
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        return -0.5 * self.precision * theta.pow(2).sum()
+
+
+class _GammaPrecision(Prior):
+    """θ_j ~ N(0, 1/τ_j), τ_j ~ Gamma(a0, b0): most weights are driven to zero, a few stay free.
+
+    Args:
+        weight: see Prior.
+        a0, b0: shape and rate of the Gamma density.
+    """
+
+    def __init__(self, weight: float, a0: float = 1e-5, b0: float = 1e-5):
+        super().__init__(weight)
+        self.a0, self.b0 = a0, b0
+
+    def precision(self, theta: Tensor) -> Tensor:
+        """⟨τ⟩ = (a0 + ½) / (b0 + ½ θ²), the posterior mean of each precision (E-step), of θ's shape."""
+        return (self.a0 + 0.5) / (self.b0 + 0.5 * theta**2)
+
+
+class ARD(_GammaPrecision):
+    """Automatic relevance determination as the authors released it: -½ Σ ⟨τ⟩(θ) θ², differentiated through ⟨τ⟩.
+
+    The penalty is bounded by a0 + ½ nat per weight, so that a weight the data ask for pays a fixed price. This is the
+    default, since it reproduces the latent maps of the source; the EM form (StudentT) collapses them from a random
+    start (Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109, and its code).
+    """
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        return -0.5 * (self.precision(theta) * theta**2).sum()
+
+
+class StudentT(_GammaPrecision):
+    """ARD as the paper writes it: τ integrated out, log p(θ) = -(a0 + ½) Σ log(b0 + ½ θ²).
+
+    Its gradient -⟨τ⟩θ is the M-step of EM with ⟨τ⟩ held fixed. Unbounded at θ = 0: from a random start it drives the
+    whole decoder to zero.
+    """
+
+    def log_prob(self, theta: Tensor) -> Tensor:
+        return -(self.a0 + 0.5) * (self.b0 + 0.5 * theta**2).log().sum()

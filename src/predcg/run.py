@@ -1,0 +1,173 @@
+"""A configuration in, a run folder out."""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import hydra
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from predcg import figures
+from predcg.batch import Data
+from predcg.config import Nouns, build, complete, construct, explain, shipped
+from predcg.errors import InputError
+from predcg.files import atomic, write_json
+from predcg.results import Run, table
+from predcg.training import Training, fit, read_checkpoint, read_history
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> Path:
+    """Acquire data, train on them, draw; return the run folder, which ends with the file `finished`.
+
+    A finished folder is returned as it is unless `force=true`; an unfinished one is resumed from its last checkpoint.
+
+    Raises:
+        InputError: anything in the configuration or in what it points to that cannot be used, before anything is written.
+    """
+    began, folder = time.perf_counter(), Path(cfg.folder)
+    torch.set_num_threads(cfg.threads)
+    torch.manual_seed(cfg.seed)
+    nouns = build(cfg)
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    if _finished(folder, resolved):
+        log.info("finished already: %s (force=true runs it again)\n%s", folder, table(json.loads((folder / "summary.json").read_text())))
+        return folder
+    torch.manual_seed(cfg.seed)
+    data = None if cfg.force else Data.load(folder / "data")
+    if data is None:
+        data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler)
+        _write(folder, resolved, data)
+    module = _training(cfg, nouns)
+    loggers = [logger for logger in [construct(cfg, "logger")] if logger]
+    try:
+        torch.manual_seed(cfg.seed)
+        if len(data.train.x):
+            nouns.model.fit(data.train.x)
+        callbacks = list(construct(cfg, "callbacks").values())
+        fit(module, data, construct(cfg, "trainer"), callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps)
+        summary = draw(load(folder), cfg.figures, folder / "figures")
+        summary["energy_evaluations"] = int(module.system.evaluations)
+        summary["wall_time_s"] = round(time.perf_counter() - began, 1)
+        for logger in loggers:
+            _report(logger, folder, summary)
+    finally:
+        for logger in loggers:
+            getattr(logger.experiment, "finish", lambda: None)()
+    write_json(folder / "summary.json", summary)
+    write_json(folder / "provenance.json", _provenance(cfg, summary["wall_time_s"]))
+    with atomic(folder / "finished") as marker:
+        marker.touch()
+    log.info("finished: %s\n%s", folder, table(summary))
+    return folder
+
+
+def load(folder: Path) -> Run:
+    """Rebuild a run from its folder alone."""
+    cfg = OmegaConf.load(folder / "config.yaml")
+    nouns = build(cfg)
+    module = _training(cfg, nouns)
+    module.load_state_dict(read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"])
+    data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv")
+    name = " ".join(folder.parts[-2:]).replace("default ", "")
+    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, nouns.objective, data, history, cfg.seed)
+
+
+def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
+    """Draw the named figures of one run into `folder`; return their numbers."""
+    summary = {}
+    for name in names:
+        torch.manual_seed(finished.seed)
+        picture, numbers = getattr(figures, name)([finished])
+        figures.save(picture, folder / name)
+        summary |= numbers
+    return summary
+
+
+def _training(cfg: DictConfig, nouns: Nouns) -> Training:
+    optimizer, scheduler = construct(cfg, "optimizer"), construct(cfg, "scheduler")
+    return Training(nouns.model, nouns.system, nouns.prior, nouns.objective, optimizer, scheduler)
+
+
+def _finished(folder: Path, resolved: dict) -> bool:
+    """Whether the folder holds this very run, finished. Raises InputError when it holds anything else."""
+    if resolved["force"] or not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not (folder / "config.yaml").exists():
+        raise InputError(f"folder: expected a run folder or none; {folder} has other content; choose another folder=...")
+    there = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    ignored = {"force", "folder", "threads", "logger"}
+    for key in sorted(resolved.keys() | there.keys()):
+        if key not in ignored and resolved.get(key) != there.get(key):
+            raise InputError(
+                f"folder: {folder} holds a run of another configuration ({key}: {there.get(key)} there, {resolved.get(key)} now);"
+                " choose another folder=..., or replace it with force=true"
+            )
+    return (folder / "finished").exists()
+
+
+def _write(folder: Path, resolved: dict, data: Data) -> None:
+    if resolved["force"] and (folder / "config.yaml").exists():
+        shutil.rmtree(folder)
+    with atomic(folder / "config.yaml") as temporary:
+        OmegaConf.save(OmegaConf.create(resolved | {"force": False}), temporary)
+    data.save(folder / "data")
+
+
+def _report(logger, folder: Path, summary: dict[str, float]) -> None:
+    """Give pictures and summary to loggers that take them."""
+    if hasattr(logger, "log_image"):
+        for picture in sorted((folder / "figures").glob("*.png")):
+            logger.log_image(f"figures/{picture.stem}", [str(picture)])
+    if hasattr(logger, "log_table"):
+        logger.log_table("summary", ["name", "value"], [[name, value] for name, value in summary.items()])
+        logger.experiment.summary.update(summary)
+
+
+def _provenance(cfg: DictConfig, wall_time_s: float) -> dict:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    packages = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
+    return {
+        "commit": commit.stdout.strip() or None,
+        "command": sys.argv,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": cfg.threads,
+        "seed": cfg.seed,
+        "wall_time_s": wall_time_s,
+    }
+
+
+def _job(cfg: DictConfig) -> None:
+    os.environ.setdefault("WANDB_SILENT", "true")
+    run(complete(cfg, HydraConfig.get()))
+
+
+def main() -> None:
+    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name="config")(_job)()
+    except (InputError, HydraException, OmegaConfBaseException) as reason:
+        print(f"predcg: {reason if isinstance(reason, InputError) else explain(reason)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("predcg: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

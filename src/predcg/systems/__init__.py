@@ -1,0 +1,9 @@
+"""Systems: reduced energies with their exact answers."""
+
+from predcg.systems.double_well import DoubleWell
+from predcg.systems.gaussians import GaussianMixture, Harmonic
+from predcg.systems.molecule import Molecule
+from predcg.systems.mueller_brown import MuellerBrown
+from predcg.systems.system import System
+
+__all__ = ["DoubleWell", "GaussianMixture", "Harmonic", "Molecule", "MuellerBrown", "System"]

@@ -1,0 +1,38 @@
+"""A bistable system whose minor well is rare: the test of mode coverage."""
+
+import torch
+from torch import Tensor
+
+from predcg.systems.planar import Planar
+
+
+class DoubleWell(Planar):
+    """u(x) = a/4 x1⁴ - b/2 x1² + c x1 + d/2 x2².
+
+    With the defaults log Z = 12.0649 and the right well holds 0.83 % of the mass (Schöberl, Zabaras, Koutsourelakis
+    2019, SIAM CSE; the numbers by quadrature).
+
+    Args:
+        a, b, c, d: coefficients, kT, with lengths in reduced units.
+
+    >>> round(DoubleWell().exact()["log_z"], 4)
+    12.0649
+    """
+
+    basins = ("left", "right")
+
+    def __init__(self, a: float = 1.0, b: float = 6.0, c: float = 1.0, d: float = 1.0):
+        super().__init__(box=((-6.0, 6.0), (-8.0, 8.0)))
+        self.a, self.b, self.c, self.d = a, b, c, d
+        x1 = self.grid[:, 0].unique()
+        inner = x1[(x1 > -2) & (x1 < 2)]
+        along = self.energy(torch.stack([inner, torch.zeros_like(inner)], -1))
+        self.barrier = inner[along.argmax()].item()
+
+    def energy(self, x: Tensor) -> Tensor:
+        x1, x2 = x.unbind(-1)
+        return self.a / 4 * x1**4 - self.b / 2 * x1**2 + self.c * x1 + self.d / 2 * x2**2
+
+    def label(self, x: Tensor) -> Tensor:
+        """0 left of the barrier, 1 right of it."""
+        return (x[..., 0] > self.barrier).long()

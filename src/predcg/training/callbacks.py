@@ -1,0 +1,75 @@
+"""What happens beside the training steps: exact resume, bounds along the way, one calm progress bar."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from predcg.importance import log_z_bounds
+from predcg.training.module import Training
+
+
+class RandomState(pl.Callback):
+    """Keeps the state of torch's generators in the checkpoint, so that a resumed run draws what it would have drawn."""
+
+    def state_dict(self) -> dict[str, Tensor | list[Tensor]]:
+        return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+    def load_state_dict(self, state: dict[str, Tensor | list[Tensor]]) -> None:
+        self._state = state
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if hasattr(self, "_state"):
+            torch.set_rng_state(self._state["cpu"].cpu())
+            if self._state["cuda"]:
+                torch.cuda.set_rng_state_all([state.cpu() for state in self._state["cuda"]])
+
+
+class LogZBounds(pl.Callback):
+    """Logs both bounds of log Z of the target after every epoch, for systems with exact samples.
+
+    Args:
+        draws: draws from the model and from the system.
+        samples: latent draws in the estimate of log q(x).
+    """
+
+    def __init__(self, draws: int = 2000, samples: int = 32):
+        self.draws, self.samples = draws, samples
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Training) -> None:
+        exact = module.system.sample(self.draws)
+        bounds = log_z_bounds(module.model, module.system, exact, self.draws, self.samples)
+        module.log_dict({f"sample/{name}": value for name, value in bounds.items()})
+
+
+class Progress(pl.callbacks.ProgressBar):
+    """One bar over all steps, with rate, remaining time, loss and β."""
+
+    def __init__(self):
+        super().__init__()
+        self._shown = True
+
+    def disable(self) -> None:
+        self._shown = False
+
+    def enable(self) -> None:
+        self._shown = True
+
+    def on_train_start(self, trainer: pl.Trainer, module: Training) -> None:
+        self._bar = tqdm(
+            total=trainer.max_steps, initial=trainer.global_step, desc="training", unit="step", mininterval=1, disable=not self._shown
+        )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Training, outputs: Any, batch: Any, index: int) -> None:
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            self._bar.set_postfix(loss=f"{outputs['loss'].item():.3f}", beta=f"{module.objective.beta.item():.3g}", refresh=False)
+        self._bar.update(trainer.global_step - self._bar.n)
+
+    def on_train_end(self, trainer: pl.Trainer, module: Training) -> None:
+        self._bar.close()
+
+    def on_exception(self, trainer: pl.Trainer, module: Training, exception: BaseException) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.close()

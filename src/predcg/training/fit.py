@@ -1,0 +1,80 @@
+"""One training: checkpoints, exact resume, progress."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers.logger import Logger
+
+from predcg.batch import Data
+from predcg.errors import InputError
+from predcg.training.callbacks import Progress, RandomState
+from predcg.training.history import History
+from predcg.training.loader import Loader, Once
+from predcg.training.module import Training
+
+
+def fit(
+    module: Training,
+    data: Data,
+    trainer: Callable[..., pl.Trainer],
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
+    folder: Path,
+    batch_size: int,
+    epoch_steps: int,
+) -> None:
+    """Train in `folder`, from its last checkpoint where there is one.
+
+    Args:
+        module, data: what is trained, on what.
+        trainer: makes the Trainer of callbacks and loggers.
+        callbacks, loggers: further ones, beside those that every run has.
+        folder: run folder; checkpoints/last.ckpt, checkpoints/best.ckpt and metrics.csv are written there.
+        batch_size, epoch_steps: see Loader.
+
+    Raises:
+        InputError: the last checkpoint cannot be read.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    last = folder / "checkpoints" / "last.ckpt"
+    history = History(folder / "metrics.csv")
+    if last.exists():
+        step = read_checkpoint(last)["global_step"]
+        history.truncate(step)
+    held_out = len(data.test.x) > 0
+    checkpoint = ModelCheckpoint(
+        dirpath=last.parent,
+        filename="best",
+        monitor="val/loss" if held_out else None,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    built = trainer(
+        callbacks=[*callbacks, RandomState(), Progress(), checkpoint],
+        logger=[history, *loggers],
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+    built.fit(
+        module,
+        Loader(data.train, batch_size, epoch_steps),
+        Once(data.test) if held_out else None,
+        ckpt_path=last if last.exists() else None,
+        weights_only=True,
+    )
+    history.save()
+
+
+def read_checkpoint(path: Path) -> dict:
+    """A checkpoint's content, plain Python and tensors only. Raises InputError when it cannot be read."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as reason:
+        first_line = str(reason).splitlines()[0]
+        raise InputError(f"checkpoint: {path} cannot be read ({first_line}); delete it, or start again with force=true") from reason

@@ -1,0 +1,61 @@
+"""Lightning carries; it does not compute."""
+
+from collections.abc import Callable, Iterable
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from predcg.batch import Batch
+from predcg.model import Model
+from predcg.objectives import Objective
+from predcg.priors import Prior
+from predcg.systems import System
+
+
+class Training(pl.LightningModule):
+    """Minimises objective - prior over the model's parameters.
+
+    Args:
+        model, system, prior, objective: the nouns.
+        optimizer: makes the optimiser of an iterable of parameters.
+        scheduler: makes a learning-rate schedule of the optimiser, advanced every step; default none.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        system: System,
+        prior: Prior,
+        objective: Objective,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer],
+        scheduler: Callable[[Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
+    ):
+        super().__init__()
+        self.model, self.system, self.prior, self.objective = model, system, prior, objective
+        self.optimizer, self.scheduler = optimizer, scheduler
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        loss = self._measure(batch, "train", log=self.global_step % self.trainer.log_every_n_steps == 0)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.global_step}; lower the learning rate or temper from a smaller beta")
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self._measure(batch, "val", log=True)
+
+    def _measure(self, batch: Batch, stage: str, log: bool) -> Tensor:
+        terms = self.objective(self.model, self.system, batch)
+        log_prior = self.prior(self.model.decoder)
+        loss = terms.loss - log_prior
+        if log:  # Lightning's logging costs as much as a small network's step
+            values = terms.log | {"loss": loss.detach(), "log_prior": log_prior.detach(), "beta": self.objective.beta}
+            self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, on_epoch=stage == "val", batch_size=1)
+        return loss
+
+    def configure_optimizers(self) -> dict | Optimizer:
+        optimizer = self.optimizer(self.model.parameters())
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
