@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from predcg.batch import Data
 from predcg.model import Model
-from predcg.objectives import Objective
 from predcg.priors import Prior
 from predcg.systems import System
 
@@ -16,7 +15,7 @@ class Run(NamedTuple):
     Args:
         name: experiment and overrides, as a legend would show them.
         folder: the run folder.
-        system, model, prior, objective: the nouns, trained.
+        system, model, prior: the nouns, trained.
         data: what it learnt from and what was held out.
         history: rows of metrics.csv.
         seed: for figures that draw samples.
@@ -27,7 +26,6 @@ class Run(NamedTuple):
     system: System
     model: Model
     prior: Prior
-    objective: Objective
     data: Data
     history: list[dict[str, float]]
     seed: int

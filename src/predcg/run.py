@@ -82,7 +82,7 @@ def load(folder: Path) -> Run:
     module.load_state_dict(read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"])
     data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv")
     name = " ".join(folder.parts[-2:]).replace("default ", "")
-    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, nouns.objective, data, history, cfg.seed)
+    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, data, history, cfg.seed)
 
 
 def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:

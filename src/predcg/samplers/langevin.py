@@ -4,9 +4,9 @@ import math
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from predcg.batch import Batch
+from predcg.progress import progress
 from predcg.samplers.sampler import Bias, Sampler
 from predcg.systems import System
 
@@ -40,7 +40,10 @@ class Langevin(Sampler):
         x, v = start.clone(), thermal * torch.randn_like(start)
         acceleration, u = force(x)
         recorded_x, recorded_u = [], []
-        for step in tqdm(range(1, self.burn_in + frames * self.stride + 1), desc="Langevin", unit="step", mininterval=1):
+        total = self.burn_in + frames * self.stride
+        bar = progress(total, f"Langevin, {len(start)} replicas")
+        for step in range(1, total + 1):
+            bar.update()
             v = v + 0.5 * self.timestep * acceleration
             x = x + 0.5 * self.timestep * v
             v = decay * v + math.sqrt(1 - decay**2) * thermal * torch.randn_like(v)
@@ -50,4 +53,5 @@ class Langevin(Sampler):
             if step > self.burn_in and (step - self.burn_in) % self.stride == 0:
                 recorded_x.append(x)
                 recorded_u.append(u)
+        bar.close()
         return Batch.of(torch.stack(recorded_x, 1).flatten(0, 1), torch.stack(recorded_u, 1).flatten())

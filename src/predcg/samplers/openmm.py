@@ -10,10 +10,10 @@ import openmm
 import torch
 from openmm import unit
 from torch import Tensor
-from tqdm import tqdm
 
 from predcg.batch import Batch
 from predcg.errors import InputError
+from predcg.progress import progress
 from predcg.samplers.sampler import Bias, Sampler
 from predcg.systems import Molecule, System
 
@@ -43,7 +43,7 @@ class OpenMMLangevin(Sampler):
         u = np.empty((len(start), frames), dtype=np.float32)
         stop, lock, begin, done = Event(), Lock(), time.perf_counter(), 0
         total = len(start) * (self.burn_in + frames * self.stride)
-        bar = tqdm(total=total, desc=f"MD {platform.getName()}", unit="step", unit_scale=True, mininterval=1)
+        bar = progress(total, f"MD ({platform.getName()})")
 
         def advance(simulation: openmm.Context, steps: int) -> None:
             nonlocal done

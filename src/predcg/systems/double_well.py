@@ -22,7 +22,7 @@ class DoubleWell(Planar):
     basins = ("left", "right")
 
     def __init__(self, a: float = 1.0, b: float = 6.0, c: float = 1.0, d: float = 1.0):
-        super().__init__(box=((-6.0, 6.0), (-8.0, 8.0)))
+        super().__init__(box=((-6.0, 6.0), (-12.0, 12.0)))
         self.a, self.b, self.c, self.d = a, b, c, d
         x1 = self.grid[:, 0].unique()
         inner = x1[(x1 > -2) & (x1 < 2)]

@@ -5,9 +5,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from predcg.importance import log_z_bounds
+from predcg.progress import progress
 from predcg.training.module import Training
 
 
@@ -58,9 +58,7 @@ class Progress(pl.callbacks.ProgressBar):
         self._shown = True
 
     def on_train_start(self, trainer: pl.Trainer, module: Training) -> None:
-        self._bar = tqdm(
-            total=trainer.max_steps, initial=trainer.global_step, desc="training", unit="step", mininterval=1, disable=not self._shown
-        )
+        self._bar = progress(trainer.max_steps, "training", trainer.global_step, self._shown)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Training, outputs: Any, batch: Any, index: int) -> None:
         if trainer.global_step % trainer.log_every_n_steps == 0:

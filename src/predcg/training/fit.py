@@ -47,16 +47,12 @@ def fit(
         step = read_checkpoint(last)["global_step"]
         history.truncate(step)
     held_out = len(data.test.x) > 0
-    checkpoint = ModelCheckpoint(
-        dirpath=last.parent,
-        filename="best",
-        monitor="val/loss" if held_out else None,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    # Lightning's own save_last follows the best: it would stop being written when the held-out loss stops falling.
+    keep = [ModelCheckpoint(last.parent, "last", save_on_train_epoch_end=True, enable_version_counter=False)]
+    if held_out:
+        keep.append(ModelCheckpoint(last.parent, "best", "val/loss", save_on_train_epoch_end=True, enable_version_counter=False))
     built = trainer(
-        callbacks=[*callbacks, RandomState(), Progress(), checkpoint],
+        callbacks=[*callbacks, RandomState(), Progress(), *keep],
         logger=[history, *loggers],
         num_sanity_val_steps=0,
         enable_model_summary=False,

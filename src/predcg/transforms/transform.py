@@ -80,10 +80,13 @@ class Chain(Transform):
             y = transform.inv(y)
         return y
 
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y and log|dy/dx| in one pass."""
         total = x.new_zeros(x.shape[:-1])
         for transform in self.transforms:
-            after = transform(x)
-            total = total + transform.log_abs_det_jacobian(x, after)
-            x = after
-        return total
+            x, log_det = transform.call_and_ladj(x)
+            total = total + log_det
+        return x, total
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.call_and_ladj(x)[1]

@@ -1,0 +1,119 @@
+"""Densities: one contract for all, and exact answers."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from predcg.densities import DeterministicMLP, FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale, sample_with_log_prob
+from predcg.errors import InputError
+from predcg.observables import Dihedrals
+from predcg.transforms import Chain, RigidFrame, Unit, Whitening
+
+
+def test_log_prob_has_the_batch_shape_of_the_context(conditional):
+    density = conditional(2, 3)
+    context = torch.randn(4, 5, 2)
+    sample = density(context).sample()
+    assert sample.shape == (4, 5, 3)
+    log_prob = density(context).log_prob(sample)
+    assert log_prob.shape == (4, 5) and torch.isfinite(log_prob).all()
+    assert torch.allclose(density(context.view(20, 2)).log_prob(sample.view(20, 3)).view(4, 5), log_prob, atol=1e-5)
+
+
+def test_density_integrates_to_one(conditional):
+    if conditional.func is DeterministicMLP:
+        density = conditional(1, 2)
+        value = density.location(torch.zeros(1))
+        assert density(torch.zeros(1)).log_prob(value) == 0 and density(torch.zeros(1)).log_prob(value + 1) == -math.inf
+        return
+    axis = torch.linspace(-12, 12, 601)
+    grid = torch.cartesian_prod(axis, axis)
+    log_prob = conditional(1, 2)(torch.tensor([0.3])).log_prob(grid)
+    assert (log_prob.double().exp().sum() * (24 / 600) ** 2).item() == pytest.approx(1, abs=1e-3)
+
+
+def test_samples_have_the_location_as_mean(conditional):
+    density = conditional(2, 3)
+    context = torch.randn(2)
+    sample = density(context).sample((100_000,))
+    error = sample.std(0) / math.sqrt(len(sample))
+    assert ((sample.mean(0) - density.location(context)).abs() <= 5 * error + 1e-6).all()
+
+
+def test_a_sample_comes_with_its_log_density(conditional):
+    distribution = conditional(2, 3)(torch.randn(7, 2))
+    if not distribution.has_rsample:
+        with pytest.raises(InputError, match="no reparametrised samples"):
+            sample_with_log_prob(distribution)
+        return
+    sample, log_prob = sample_with_log_prob(distribution, (4,))
+    assert sample.requires_grad
+    assert torch.allclose(log_prob, distribution.log_prob(sample), atol=1e-5)
+
+
+def test_a_transform_carries_the_density(conditional, ala2):
+    """p(x) = p(y) |dy/dx|, with y the coordinates of the molecule's frame in Å."""
+    transform = Chain([RigidFrame([6, 8, 14]), Unit(0.1)])
+    density = conditional(2, 66, transform=transform)
+    context, x = torch.randn(3, 2), ala2.start(3)
+    y = transform(x)
+    if conditional.func is DeterministicMLP:
+        frozen = density.location(context)[:, [18, 19, 20, 24, 25, 43]]
+        assert torch.equal(frozen, torch.zeros(3, 6))
+        return
+    expected = density.base(context).log_prob(y) + transform.log_abs_det_jacobian(x, y)
+    assert torch.allclose(density(context).log_prob(x), expected, rtol=1e-5)
+    assert density(context).sample().shape == density.location(context).shape == (3, 66)
+
+
+def test_features_are_what_the_network_sees(conditional, ala2):
+    density = conditional(66, 2, features=Dihedrals([[4, 6, 8, 14], [6, 8, 14, 16]]))
+    x = ala2.start(3)
+    moved = (x.view(3, 22, 3) + torch.tensor([1.0, 2.0, 3.0])).flatten(1)
+    assert density.inputs == 2
+    assert torch.allclose(density.location(x), density.location(moved), atol=1e-4)
+
+
+def test_fit_reaches_the_transforms(conditional):
+    density = conditional(3, 2, features=Whitening(3), transform=Whitening(2))
+    context, event = 5 + 2 * torch.randn(500, 3), -3 + 0.1 * torch.randn(500, 2)
+    density.fit(context, event)
+    assert density.features(context).mean(0).abs().max() < 1e-4
+    assert torch.allclose(density.transform(event).T.cov(correction=0), torch.eye(2), atol=1e-3)
+
+
+def test_standard_normal_is_exact():
+    x = torch.randn(10, 3)
+    expected = -0.5 * (x**2).sum(-1) - 1.5 * math.log(2 * math.pi)
+    assert torch.allclose(StandardNormal(3)().log_prob(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("scale", "depends"),
+    [(partial(FreeScale, init=-2.0), False), (TrunkScale, True), (partial(NetScale, hidden=[4], activations=["Tanh"]), True)],
+)
+def test_scales_depend_on_the_context_as_named(scale, depends):
+    density = GaussianMLP(2, 3, [8], ["Tanh"], scale)
+    stddev = density(torch.randn(2, 2)).stddev
+    assert torch.equal(stddev[0], stddev[1]) is not depends
+    if not depends:
+        assert stddev[0].tolist() == pytest.approx([math.exp(-1.0)] * 3)
+
+
+def test_activations_are_applied_layer_by_layer():
+    density = GaussianMLP(1, 1, [1, 1], ["LogSigmoid", "Tanh"], FreeScale)
+    with torch.no_grad():
+        for parameter in density.parameters():
+            parameter.fill_(1.0)
+    log_sigmoid = -math.log1p(math.exp(-(0.5 + 1)))
+    assert density.location(torch.tensor([0.5])).item() == pytest.approx(np.tanh(log_sigmoid + 1) + 1, abs=1e-6)
+
+
+def test_activations_are_checked():
+    with pytest.raises(InputError, match="one per hidden layer, 2"):
+        GaussianMLP(1, 1, [4, 4], ["Tanh"], FreeScale)
+    with pytest.raises(InputError, match="names in torch.nn"):
+        GaussianMLP(1, 1, [4], ["Sinus"], FreeScale)

@@ -1,0 +1,61 @@
+"""The second law: imports run downward, and every outside library has one home."""
+
+import ast
+from pathlib import Path
+
+import predcg
+
+ROOT = Path(predcg.__file__).parent
+FLOORS = [
+    {"errors", "files", "progress", "batch"},
+    {"observables", "transforms", "densities", "priors", "systems"},
+    {"model", "importance", "samplers", "results"},
+    {"objectives", "acquisitions", "figures"},
+    {"training"},
+    {"config", "run"},
+    {"draw"},
+]
+# Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
+BESIDE = {
+    "files": set(), "batch": {"errors", "files"}, "transforms": {"observables"}, "densities": {"observables", "transforms"},
+    "systems": {"observables"}, "importance": {"model"}, "results": {"model"}, "run": {"config"},
+}  # fmt: skip
+HOMES = {
+    "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training",),
+    "matplotlib": ("figures",), "hydra": ("config.py", "run.py", "draw.py"), "omegaconf": ("config.py", "run.py", "draw.py"),
+    "wandb": (),
+}  # fmt: skip
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found |= {f"{node.module}.{alias.name}" if node.module == "predcg" else node.module for alias in node.names}
+    return found
+
+
+def test_imports_run_downward():
+    floor = {name: height for height, names in enumerate(FLOORS) for name in names}
+    for file in ROOT.rglob("*.py"):
+        here = file.relative_to(ROOT).with_suffix("").parts[0]
+        if here == "__init__":
+            continue
+        for name in (module.split(".")[1] for module in imports(file) if module.startswith("predcg.")):
+            allowed = name == here or floor[name] < floor[here] or name in BESIDE.get(here, set())
+            assert allowed, f"{file.relative_to(ROOT)} (floor {floor[here]}) imports {name} (floor {floor[name]})"
+
+
+def test_every_library_has_one_home():
+    for file in ROOT.rglob("*.py"):
+        place = str(file.relative_to(ROOT))
+        for library in {module.split(".")[0] for module in imports(file)} & HOMES.keys():
+            assert place.startswith(HOMES[library] or ("nowhere",)), f"{place} imports {library}, whose home is {HOMES[library]}"
+
+
+def test_no_module_is_a_bag():
+    names = {file.stem for file in ROOT.rglob("*.py")}
+    assert not names & {"utils", "helpers", "common", "misc", "registry", "factory"}

@@ -1,0 +1,81 @@
+"""Observables agree with mdtraj to 1e-5, have a gradient, and do not care where the molecule is."""
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+from predcg.errors import InputError
+from predcg.observables import AlignedCoordinates, Angles, Dihedrals, Distances, RadiusOfGyration
+
+PAIRS, TRIPLES, QUADS = [[0, 1], [4, 20]], [[4, 6, 8], [6, 8, 14]], [[4, 6, 8, 14], [6, 8, 14, 16], [1, 4, 6, 8]]
+
+
+@pytest.fixture(params=["distances", "angles", "dihedrals", "gyration", "aligned"])
+def pair(request, ala2):
+    """An observable, and the same from mdtraj."""
+    reference = ala2.models[1]
+    masses = ala2.masses[::3].tolist()
+
+    def superposed(trajectory):
+        other = mdtraj.Trajectory(reference.view(1, -1, 3).numpy(), ala2.topology)
+        other.center_coordinates()
+        return trajectory.superpose(other).xyz.reshape(len(trajectory), -1)
+
+    def gyration(trajectory):
+        # mdtraj's own compute_rg measures from the centroid, not from the centre of mass, so only the latter is taken from it
+        from_com = trajectory.xyz - mdtraj.compute_center_of_mass(trajectory)[:, None]
+        return np.sqrt(np.average((from_com**2).sum(-1), axis=1, weights=masses))[:, None]
+
+    return {
+        "distances": (Distances(PAIRS), lambda t: mdtraj.compute_distances(t, PAIRS)),
+        "angles": (Angles(TRIPLES), lambda t: mdtraj.compute_angles(t, TRIPLES)),
+        "dihedrals": (Dihedrals(QUADS), lambda t: mdtraj.compute_dihedrals(t, QUADS)),
+        "gyration": (RadiusOfGyration(masses), gyration),
+        "aligned": (AlignedCoordinates(reference.tolist()), superposed),
+    }[request.param]
+
+
+@pytest.fixture
+def frames(ala2):
+    return ala2.start(12) + 0.01 * torch.randn(12, 66)
+
+
+def test_agrees_with_mdtraj(pair, frames, ala2):
+    observable, reference = pair
+    expected = reference(mdtraj.Trajectory(frames.view(-1, 22, 3).numpy(), ala2.topology))
+    difference = observable(frames).numpy() - expected
+    if isinstance(observable, Dihedrals):
+        difference = (difference + np.pi) % (2 * np.pi) - np.pi
+    assert np.abs(difference).max() < 1e-5
+
+
+def test_shape_is_the_promised_width_for_any_batch(pair, frames):
+    observable, _ = pair
+    values = observable(frames)
+    assert values.shape == (12, observable.width(66))
+    assert torch.allclose(observable(frames.view(3, 4, 66)).flatten(0, 1), values, atol=1e-6)
+
+
+def test_rigid_motion_changes_nothing(pair, frames):
+    observable, _ = pair
+    rotation = torch.linalg.qr(torch.randn(3, 3)).Q
+    rotation = rotation * torch.linalg.det(rotation)
+    moved = (frames.view(-1, 22, 3) @ rotation + torch.tensor([0.3, -0.2, 0.5])).flatten(1)
+    assert torch.allclose(observable(moved), observable(frames), atol=2e-5)
+
+
+def test_gradient(pair, ala2):
+    x = (ala2.models[0] + 0.01 * torch.randn(66)).double().requires_grad_()
+    assert torch.autograd.gradcheck(pair[0].double(), x, atol=1e-6)
+
+
+def test_straight_angles_have_finite_values_and_gradients():
+    x = torch.tensor([0.0, 0, 0, 1, 0, 0, 2, 0, 0], requires_grad=True)
+    angle = Angles([[0, 1, 2]])(x)
+    assert angle.item() == pytest.approx(np.pi)
+
+
+def test_rows_of_the_wrong_length_are_refused():
+    with pytest.raises(InputError, match="rows of 4 atoms"):
+        Dihedrals([[0, 1, 2]])

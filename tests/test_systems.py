@@ -1,0 +1,202 @@
+"""Systems: one contract for all, and the exact answers of each, computed independently."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import openmm
+import pytest
+import torch
+from openmm import app, unit
+
+from predcg.errors import InputError
+from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown
+from predcg.systems.trajectory import read_frames
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def test_energy_is_one_number_per_configuration_of_any_batch_shape(system):
+    x = system.start(6)
+    u = system(x)
+    assert u.shape == (6,) and torch.isfinite(u).all()
+    assert torch.equal(system(x.view(2, 3, -1)), u.view(2, 3))
+    assert torch.equal(system(x[0]), u[0])
+
+
+def test_gradient_agrees_with_finite_differences(system):
+    x = (system.start(1).double() + 0.003 * torch.randn(1, system.size, dtype=torch.double)).requires_grad_()
+    (gradient,) = torch.autograd.grad(system(x).sum(), x)
+    direction = torch.nn.functional.normalize(torch.randn_like(x), dim=-1)
+    step = 1e-5
+    slope = (system(x + step * direction) - system(x - step * direction)) / (2 * step)
+    assert slope.item() == pytest.approx((gradient * direction).sum().item(), rel=1e-4, abs=1e-4)
+
+
+def test_evaluations_are_counted(system):
+    before = int(system.evaluations)
+    system(system.start(5))
+    assert int(system.evaluations) - before == 5
+
+
+def test_another_number_of_coordinates_is_refused(system):
+    with pytest.raises(InputError, match=f"expected {system.size} coordinates"):
+        system(torch.zeros(2, system.size + 1))
+
+
+def test_labels_number_the_basins(system):
+    label = system.label(system.start(50))
+    assert label.dtype == torch.long and label.min() >= -1 and label.max() < max(len(system.basins), 1)
+
+
+def test_exact_samples_have_the_exact_moments(solvable):
+    exact = solvable.exact()
+    x = solvable.sample(200_000)
+    for axis in range(solvable.size):
+        if f"sd_x{axis + 1}" in exact:
+            sd = exact[f"sd_x{axis + 1}"]
+            assert x[:, axis].mean().item() == pytest.approx(exact[f"mean_x{axis + 1}"], abs=5 * sd / math.sqrt(len(x)))
+            assert x[:, axis].std().item() == pytest.approx(sd, rel=0.01)
+    label = solvable.label(x)
+    for index, name in enumerate(solvable.basins):
+        if f"p_{name}" in exact:
+            p = exact[f"p_{name}"]
+            assert (label == index).float().mean().item() == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / len(x)))
+
+
+def test_log_z_agrees_with_importance_sampling(solvable):
+    sample = solvable.sample(20_000)
+    proposal = torch.distributions.MultivariateNormal(sample.mean(0), 2 * sample.T.cov() + 0.5 * torch.eye(solvable.size))
+    x = proposal.sample((400_000,))
+    log_w = (-solvable(x) - proposal.log_prob(x)).double()
+    log_z = log_w.logsumexp(0).item() - math.log(len(log_w))
+    error = (log_w - log_z).exp().std().item() / math.sqrt(len(log_w))
+    assert log_z == pytest.approx(solvable.exact()["log_z"], abs=5 * error)
+
+
+def test_double_well_knows_the_answers_of_the_source():
+    exact = DoubleWell().exact()
+    axis = np.linspace(-7, 7, 200_001)
+    weight = np.exp(-(0.25 * axis**4 - 3 * axis**2 + axis))
+    z1 = np.trapezoid(weight, axis)
+    mean = np.trapezoid(axis * weight, axis) / z1
+    assert exact["log_z"] == pytest.approx(math.log(z1 * math.sqrt(2 * math.pi)), abs=1e-8)
+    assert exact["log_z"] == pytest.approx(12.0649, abs=1e-4)
+    assert exact["mean_x1"] == pytest.approx(mean, abs=1e-8)
+    assert exact["sd_x1"] == pytest.approx(math.sqrt(np.trapezoid((axis - mean) ** 2 * weight, axis) / z1), abs=1e-8)
+    right = np.where(axis > 0.1674, weight, 0)
+    assert exact["p_right"] == pytest.approx(np.trapezoid(right, axis) / z1, rel=1e-3)
+    assert DoubleWell().log_z(0.3) == pytest.approx(math.log(np.trapezoid(weight**0.3, axis) * math.sqrt(2 * math.pi / 0.3)), abs=1e-8)
+
+
+def test_mueller_brown_has_the_known_stationary_points():
+    system = MuellerBrown(beta=1.0)
+    minima = torch.tensor([[-0.558, 1.442], [0.623, 0.028], [-0.050, 0.467]], requires_grad=True)
+    u = system(minima)
+    assert u.tolist() == pytest.approx([-146.70, -108.17, -80.77], abs=0.02)
+    (gradient,) = torch.autograd.grad(u.sum(), minima)
+    assert gradient.abs().max() < 2.0  # coordinates are known to three digits, curvatures are of order 1000
+    assert system.label(minima).tolist() == [0, 2, 1]
+
+
+def test_mueller_brown_pmf_agrees_with_the_published_one():
+    truth = SHARED / "mb_ground_truth.json"
+    if not truth.exists():
+        pytest.skip(f"the published free energy is not here ({truth.name}); test_mueller_brown_pmf_agrees_with_sampling needs nothing")
+    content = json.loads(truth.read_text())
+    centres, reference = torch.tensor(content["s_center"]), np.array(content["F_minus_min_kT"])
+    assert MuellerBrown().pmf(centres).numpy() == pytest.approx(reference, abs=1e-4)
+
+
+def test_mueller_brown_pmf_agrees_with_sampling():
+    system = MuellerBrown()
+    s = system.cv(system.sample(2_000_000)).numpy()
+    count, edges = np.histogram(s, bins=60, range=(-2.4, -1.6))
+    pmf = system.pmf(torch.tensor(0.5 * (edges[1:] + edges[:-1])))
+    p = torch.softmax(-pmf, 0).numpy() * count.sum()
+    assert ((count - p) ** 2 / p).mean() < 2.0  # chi² per bin, 1 expected, plus the curvature inside a bin
+
+
+def test_molecule_agrees_with_openmm_and_is_in_kt(ala2):
+    pdb = app.PDBFile(str(Path(__file__).parents[1] / "src/predcg/systems/ala2.pdb"))
+    system = app.ForceField("amber96.xml", "amber96_obc.xml").createSystem(pdb.topology, nonbondedMethod=app.NoCutoff)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    kt = 8.314462618e-3 * 330.0
+    x = (ala2.start(3).double() + 0.005 * torch.randn(3, 66, dtype=torch.double)).requires_grad_()
+    u = ala2(x)
+    (gradient,) = torch.autograd.grad(u.sum(), x)
+    for frame, energy, force in zip(x.detach().numpy(), u, gradient, strict=True):
+        context.setPositions(frame.reshape(-1, 3))
+        state = context.getState(energy=True, forces=True)
+        assert energy.item() * kt == pytest.approx(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole), abs=1e-6)
+        expected = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer).reshape(-1)
+        assert -force.numpy() * kt == pytest.approx(expected, abs=1e-6)
+
+
+def test_molecule_refuses_a_second_derivative(ala2):
+    x = ala2.start(1).requires_grad_()
+    (gradient,) = torch.autograd.grad(ala2(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(gradient.sum(), x)
+
+
+def test_shipped_structure_is_l_alanine_with_a_model_in_each_basin(ala2):
+    r = ala2.models.view(3, 22, 3)
+    n, ca, cb, c, ha = (r[:, i] for i in (6, 8, 10, 14, 9))
+    handedness = (torch.linalg.cross(c - n, cb - n) * (ha - n)).sum(-1)
+    assert (handedness < 0).all()
+    assert ala2.label(ala2.models).tolist() == [1, 2, 0]
+    assert [atom.name for atom in ala2.topology.atoms][6:16] == ["N", "H", "CA", "HA", "CB", "HB1", "HB2", "HB3", "C", "O"]
+    assert ala2.frame == [6, 8, 14]
+
+
+def test_basins_are_the_boxes_of_the_source(ala2):
+    authors = SHARED / "schoberl_ala2_500.txt"
+    if not authors.exists():
+        pytest.skip("the authors' frames are not here; test_shipped_structure_is_l_alanine_with_a_model_in_each_basin needs nothing")
+    label = ala2.label(read_frames(str(authors), ala2, "angstrom"))
+    assert [(label == index).sum().item() for index in (0, 1, 2, -1)] == [12, 256, 142, 90]
+
+
+def test_any_molecule_has_a_frame_of_three_bonded_atoms(tmp_path):
+    pdb = tmp_path / "water.pdb"
+    pdb.write_text(
+        "ATOM      1  O   HOH A   1       0.000   0.000   0.000  1.00  0.00           O\n"
+        "ATOM      2  H1  HOH A   1       0.957   0.000   0.000  1.00  0.00           H\n"
+        "ATOM      3  H2  HOH A   1      -0.240   0.927   0.000  1.00  0.00           H\nEND\n"
+    )
+    water = Molecule(str(pdb), ["tip3p.xml"], 300.0)
+    assert sorted(water.frame) == [0, 1, 2] and water.frame[1] == 0
+    assert water.basins == () and water(water.start(2)).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing.pdb", ["amber96.xml"], 300.0), "system.pdb: expected a PDB file; found nothing at 'missing.pdb'"),
+        (("ala2.pdb", ["nonsense.xml"], 300.0), "system.forcefield"),
+        (("ala2.pdb", ["amber96.xml"], 0.0), "temperature_kelvin: expected a positive number; found 0.0"),
+        (("ala2.pdb", ["tip3p.xml"], 300.0), "ACE 1 .H1 CH3 H2 H3 C O.; ALA 2"),
+    ],
+)
+def test_molecule_names_what_it_cannot_use(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Molecule(*arguments)
+
+
+def test_non_finite_energies_and_coordinates_are_never_passed_on(ala2):
+    with pytest.raises(FloatingPointError, match="configuration 1"):
+        Harmonic([1.0])(torch.tensor([[0.0], [math.inf]]))
+    x = ala2.start(3)
+    x[2, 5] = math.nan
+    with pytest.raises(FloatingPointError, match="configuration 2"):
+        ala2(x)
+
+
+@pytest.mark.parametrize("scales", [[1.0, 0.0], [-1.0]])
+def test_scales_are_positive(scales):
+    with pytest.raises(InputError, match="positive"):
+        Harmonic(scales)
+    with pytest.raises(InputError, match="positive"):
+        GaussianMixture([[0.0]] * len(scales), scales, [1.0] * len(scales))

@@ -1,0 +1,130 @@
+"""Transforms: there and back, and log-determinants against autograd."""
+
+import math
+
+import pytest
+import torch
+
+from predcg.errors import InputError
+from predcg.transforms import Chain, Identity, RigidFrame, Superposition, Unit, Whitening
+
+
+def whitening(x):
+    fitted = Whitening(x.shape[-1]).double()
+    fitted.fit(x)
+    return fitted
+
+
+@pytest.fixture
+def frames(ala2):
+    return (ala2.start(80) + 0.01 * torch.randn(80, 66)).double()
+
+
+@pytest.fixture(params=["identity", "rigid_frame", "unit", "whitening", "chain", "superposition"])
+def transform(request, frames):
+    return {
+        "identity": lambda: Identity(),
+        "rigid_frame": lambda: RigidFrame([6, 8, 14]),
+        "unit": lambda: Unit(0.1),
+        "whitening": lambda: whitening(frames),
+        "chain": lambda: Chain([RigidFrame([6, 8, 14]), Unit(0.1), whitening(Unit(0.1)(RigidFrame([6, 8, 14])(frames)))]),
+        "superposition": lambda: Superposition(frames[0].tolist()).double(),
+    }[request.param]()
+
+
+def test_there_and_back(transform, frames):
+    y = transform(frames)
+    assert y.shape == (80, transform.width(66))
+    assert torch.allclose(transform(transform.inv(y)), y, atol=1e-9)
+
+
+def test_batch_shape_does_not_matter(transform, frames):
+    y = transform(frames)
+    stacked = frames.view(4, 20, 66)
+    assert torch.allclose(transform(stacked), y.view(4, 20, -1))
+    log_det = transform.log_abs_det_jacobian(frames, y)
+    assert log_det.shape == (80,)
+    assert torch.allclose(transform.log_abs_det_jacobian(stacked, y.view(4, 20, -1)), log_det.view(4, 20))
+
+
+@pytest.mark.parametrize("kind", ["identity", "unit", "whitening"], indirect=False)
+def test_log_determinant_of_square_maps_agrees_with_autograd(kind, frames):
+    transform = {"identity": Identity(), "unit": Unit(0.1), "whitening": whitening(frames)}[kind]
+    jacobian = torch.autograd.functional.jacobian(transform, frames[0])
+    expected = torch.linalg.slogdet(jacobian).logabsdet
+    assert transform.log_abs_det_jacobian(frames[0], transform(frames[0])).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_rigid_frame_freezes_the_six_coordinates_of_the_source(frames):
+    y = RigidFrame([6, 8, 14])(frames)
+    x = RigidFrame([6, 8, 14]).inv(y)
+    assert x[:, [18, 19, 20, 24, 25, 43]].abs().max() == 0
+    assert (x[:, 26] > 0).all() and (x[:, 42] > 0).all()
+    assert torch.allclose(torch.pdist(x[0].view(22, 3)), torch.pdist(frames[0].view(22, 3)))
+
+
+def test_rigid_frame_jacobian_is_the_volume_element_of_rigid_motion(frames):
+    """|dx / d(y, translation, rotation)| by autograd, where rotations near the identity have Haar measure dω / 8π² · 8π²."""
+    transform = RigidFrame([6, 8, 14])
+    y = transform(frames[0])
+
+    def place(variables):
+        inner, shift, omega = variables[:60], variables[60:63], variables[63:]
+        zero = torch.zeros((), dtype=omega.dtype)
+        a, b, c = omega
+        generator = torch.stack([torch.stack([zero, -c, b]), torch.stack([c, zero, -a]), torch.stack([-b, a, zero])])
+        rotation = torch.linalg.matrix_exp(generator)
+        return (transform.inv(inner).view(22, 3) @ rotation.T + shift).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(place, torch.cat([y, torch.zeros(6, dtype=y.dtype)]))
+    volume = torch.linalg.slogdet(jacobian).logabsdet + math.log(8 * math.pi**2)
+    assert -transform.log_abs_det_jacobian(frames[0], y).item() == pytest.approx(volume.item(), abs=1e-9)
+
+
+def test_rigid_frame_density_gives_the_exact_partition_function():
+    """Three atoms held by springs: ∫ exp(-u) over shapes and rotations, by quadrature in y, equals the Gaussian integral."""
+    transform, k = RigidFrame([0, 1, 2]), 3.0
+    line = torch.linspace(0, 5, 121, dtype=torch.double)[1:]
+    both_signs = torch.cat([-line.flip(0), torch.zeros(1, dtype=torch.double), line])
+    y = torch.cartesian_prod(line, line, both_signs)  # z of atom 1, x and z of atom 2
+    x = transform.inv(y)
+    r = x.view(-1, 3, 3)
+    u = 0.5 * k * sum(((r[:, i] - r[:, j]) ** 2).sum(-1) for i, j in ((0, 1), (0, 2), (1, 2)))
+    step = 5 / 120
+    log_z = (-u - transform.log_abs_det_jacobian(x, y)).logsumexp(0) + 3 * math.log(step)
+    # relative positions of two atoms: precision k [[2, -1], [-1, 2]] in each dimension
+    exact = 1.5 * math.log((2 * math.pi) ** 2 / (k**2 * 3))
+    assert log_z.item() == pytest.approx(exact, abs=1e-3)
+
+
+def test_whitened_data_have_unit_covariance(frames):
+    inner = RigidFrame([6, 8, 14])(frames)
+    y = whitening(inner)(inner)
+    assert y.mean(0).abs().max() < 1e-8
+    covariance = y.T @ y / len(y)
+    assert (covariance.diagonal() <= 1 + 1e-6).all() and covariance.diagonal().max() == pytest.approx(1, abs=1e-6)
+
+
+def test_whitening_survives_directions_without_variance():
+    x = torch.randn(50, 3, dtype=torch.double) * torch.tensor([1.0, 2.0, 0.0])
+    fitted = whitening(x)
+    assert torch.isfinite(fitted(x)).all()
+    assert torch.allclose(fitted.inv(fitted(x)), x, atol=1e-9)
+
+
+def test_superposition_is_centred_and_closest(frames):
+    reference = frames[0].view(22, 3) - frames[0].view(22, 3).mean(0)
+    y = Superposition(frames[0].tolist()).double()(frames).view(80, 22, 3)
+    assert y.mean(1).abs().max() < 1e-10
+    best = ((y - reference) ** 2).sum((1, 2))
+    turn = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.02, 0.0], [-0.02, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.double))
+    assert (best <= ((y @ turn - reference) ** 2).sum((1, 2))).all()
+
+
+def test_atoms_of_the_frame_are_checked():
+    with pytest.raises(InputError, match="three different"):
+        RigidFrame([1, 1, 2])
+    with pytest.raises(InputError, match="below the number of atoms"):
+        RigidFrame([0, 1, 9]).width(9)
+    with pytest.raises(InputError, match="length_nm"):
+        Unit(0.0)
