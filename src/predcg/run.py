@@ -10,16 +10,18 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from predcg import figures
-from predcg.batch import Data
+from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, complete, construct, explain, shipped
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
@@ -40,15 +42,19 @@ def run(cfg: DictConfig) -> Path:
     began, folder = time.perf_counter(), Path(cfg.folder)
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
+    if cfg.steps < 1 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
+        raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}; found {cfg.steps}")
     nouns = build(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
     if _finished(folder, resolved):
         log.info("finished already: %s (force=true runs it again)\n%s", folder, table(json.loads((folder / "summary.json").read_text())))
         return folder
-    torch.manual_seed(cfg.seed)
     data = None if cfg.force else Data.load(folder / "data")
     if data is None:
+        _rehearse(nouns, Batch.of(nouns.system.start(2)))
+        torch.manual_seed(cfg.seed)
         data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler)
+        _rehearse(nouns, data.train.frames(slice(0, 2)))
         _write(folder, resolved, data)
     module = _training(cfg, nouns)
     loggers = [logger for logger in [construct(cfg, "logger")] if logger]
@@ -96,6 +102,12 @@ def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
     return summary
 
 
+def _rehearse(nouns: Nouns, batch: Batch) -> None:
+    """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything."""
+    with torch.no_grad():
+        nouns.objective(nouns.model, nouns.system, batch)
+
+
 def _training(cfg: DictConfig, nouns: Nouns) -> Training:
     optimizer, scheduler = construct(cfg, "optimizer"), construct(cfg, "scheduler")
     return Training(nouns.model, nouns.system, nouns.prior, nouns.objective, optimizer, scheduler)
@@ -103,10 +115,12 @@ def _training(cfg: DictConfig, nouns: Nouns) -> Training:
 
 def _finished(folder: Path, resolved: dict) -> bool:
     """Whether the folder holds this very run, finished. Raises InputError when it holds anything else."""
-    if resolved["force"] or not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or not any(folder.iterdir()):
         return False
     if not (folder / "config.yaml").exists():
         raise InputError(f"folder: expected a run folder or none; {folder} has other content; choose another folder=...")
+    if resolved["force"]:
+        return False
     there = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     ignored = {"force", "folder", "threads", "logger"}
     for key in sorted(resolved.keys() | there.keys()):
@@ -119,7 +133,7 @@ def _finished(folder: Path, resolved: dict) -> bool:
 
 
 def _write(folder: Path, resolved: dict, data: Data) -> None:
-    if resolved["force"] and (folder / "config.yaml").exists():
+    if resolved["force"] and folder.exists():  # a run folder: _finished has refused any other
         shutil.rmtree(folder)
     with atomic(folder / "config.yaml") as temporary:
         OmegaConf.save(OmegaConf.create(resolved | {"force": False}), temporary)
@@ -153,17 +167,28 @@ def _provenance(cfg: DictConfig, wall_time_s: float) -> dict:
 
 def _job(cfg: DictConfig) -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
-    run(complete(cfg, HydraConfig.get()))
+    try:
+        run(complete(cfg, HydraConfig.get()))
+    except InputError as reason:
+        if HydraConfig.get().mode != RunMode.RUN:
+            raise  # in a sweep Hydra says which job it was
+        _refuse(str(reason))
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"predcg: {reason}", file=sys.stderr)
+    sys.exit(2)
 
 
 def main() -> None:
     """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name="config")(_job)()
-    except (InputError, HydraException, OmegaConfBaseException) as reason:
-        print(f"predcg: {reason if isinstance(reason, InputError) else explain(reason)}", file=sys.stderr)
-        sys.exit(2)
+    except InputError as reason:
+        _refuse(str(reason))
+    except (HydraException, OmegaConfBaseException) as reason:
+        _refuse(explain(reason))
     except KeyboardInterrupt:
         print("predcg: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

@@ -11,12 +11,14 @@ from predcg.systems import System
 
 
 class ForwardKL(Objective):
-    """Negative evidence lower bound, the data part of KL(p(x) q(z|x) || p(x|z) p(z)) (Kingma and Welling 2014).
+    """Importance-weighted evidence lower bound, negative; with one sample the usual ELBO.
 
-    L = -E_w E_{q(z|x)}[log p(x|z) + log p(z) - log q(z|x)], with E_w the weighted mean over frames.
+    L = -E_w E_{z_k ~ q(z|x)} log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), with E_w the weighted mean over frames. For K = 1 it
+    is the data part of KL(p(x) q(z|x) || p(x|z) p(z)) (Kingma and Welling 2014); the larger K, the closer to that of
+    KL(p(x) || ∫ p(x|z) p(z) dz), and the less the encoder's shape matters (Burda, Grosse, Salakhutdinov 2016).
 
     Args:
-        samples: latent draws per frame.
+        samples: latent draws per frame, K.
     """
 
     def __init__(self, samples: int = 1):
@@ -27,9 +29,8 @@ class ForwardKL(Objective):
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         if len(batch.x) == 0:
             raise InputError("objective: the forward KL learns from data, and there are none; choose acquisition=simulate, load or exact")
-        z, log_q = sample_with_log_prob(model.encoder(batch.x), (self.samples,))
-        elbo = batch.mean((model.log_joint(batch.x, z) - log_q).mean(0))
-        return Terms(-elbo, {"elbo": elbo.detach()})
+        bound = batch.mean(model.log_prob(batch.x, self.samples))
+        return Terms(-bound, {"forward_bound": bound.detach()})
 
 
 class ReverseKL(Objective):

@@ -1,11 +1,7 @@
 """Langevin dynamics of molecules in OpenMM."""
 
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Lock
 
-import numpy as np
 import openmm
 import torch
 from openmm import unit
@@ -19,14 +15,14 @@ from predcg.systems import Molecule, System
 
 
 class OpenMMLangevin(Sampler):
-    """OpenMM's LangevinMiddleIntegrator, one context for each replica, as many at a time as there are cores.
+    """OpenMM's LangevinMiddleIntegrator, one replica after another, on the molecule's fastest platform.
 
-    Stepping releases Python's lock, so threads suffice and nothing outlives an interrupt by more than one stride. The
-    rate in ns/day, over all replicas, stands in the progress bar.
+    Not in threads: contexts of the Reference platform share one random generator, so that concurrent replicas would
+    neither be reproducible nor have independent noise. The rate in ns/day, over all replicas, stands in the progress bar.
 
     Args:
         timestep_ps, friction_per_ps, stride, burn_in: see Sampler.
-        seed: seed of the first replica's noise; the others follow on.
+        seed: the trajectories follow from it.
     """
 
     def __init__(self, timestep_ps: float, friction_per_ps: float, stride: int, burn_in: int, seed: int):
@@ -38,51 +34,32 @@ class OpenMMLangevin(Sampler):
             raise InputError(f"sampler: OpenMM simulates molecules; found system {type(system).__name__}; use sampler=langevin")
         if bias is not None:
             raise InputError("sampler: OpenMM runs without a bias; use sampler=langevin")
-        platform = system.platform  # timed once, before the threads start
-        x = np.empty((len(start), frames, system.size), dtype=np.float32)
-        u = np.empty((len(start), frames), dtype=np.float32)
-        stop, lock, begin, done = Event(), Lock(), time.perf_counter(), 0
-        total = len(start) * (self.burn_in + frames * self.stride)
-        bar = progress(total, f"MD ({platform.getName()})")
-
-        def advance(simulation: openmm.Context, steps: int) -> None:
-            nonlocal done
-            if stop.is_set():
-                raise InterruptedError("simulation stopped")
-            simulation.getIntegrator().step(steps)
-            with lock:
-                done += steps
-                rate = done * self.timestep / 1000 / (time.perf_counter() - begin) * 86400
-                bar.set_postfix_str(f"{rate:.0f} ns/day", refresh=False)
-                bar.update(steps)
-
-        def replica(index: int) -> None:
-            context = self._context(system, platform, start[index], index)
-            for _ in range(self.burn_in // self.stride):
-                advance(context, self.stride)
-            advance(context, self.burn_in % self.stride)
-            for frame in range(frames):
-                advance(context, self.stride)
-                state = context.getState(positions=True, energy=True)
-                x[index, frame] = state.getPositions(asNumpy=True)._value.reshape(-1)
-                u[index, frame] = state.getPotentialEnergy()._value / system.kt
-
-        with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-            try:
-                for finished in [pool.submit(replica, index) for index in range(len(start))]:
-                    finished.result()
-            finally:
-                stop.set()
+        x = torch.empty(len(start), frames, system.size)
+        u = torch.empty(len(start), frames)
+        platform, total, begin = system.platform, len(start) * (self.burn_in + frames * self.stride), time.perf_counter()
+        with progress(total, f"MD ({platform.getName()})") as bar:
+            for index, positions in enumerate(start):
+                context = self._context(system, platform, positions, index)
+                context.getIntegrator().step(self.burn_in)
+                bar.update(self.burn_in)
+                for frame in range(frames):
+                    context.getIntegrator().step(self.stride)
+                    state = context.getState(positions=True, energy=True)
+                    x[index, frame] = torch.from_numpy(state.getPositions(asNumpy=True)._value.reshape(-1))
+                    u[index, frame] = state.getPotentialEnergy()._value / system.kt
+                    ns_per_day = (bar.n + self.stride) * self.timestep / 1000 / (time.perf_counter() - begin) * 86400
+                    bar.set_postfix_str(f"{ns_per_day:.0f} ns/day", refresh=False)
+                    bar.update(self.stride)
         system.evaluations += total
-        return Batch.of(torch.from_numpy(x).flatten(0, 1), torch.from_numpy(u).flatten())
+        return Batch.of(x.flatten(0, 1), u.flatten())
 
     def _context(self, system: Molecule, platform: openmm.Platform, start: Tensor, index: int) -> openmm.Context:
         integrator = openmm.LangevinMiddleIntegrator(
             system.temperature_kelvin * unit.kelvin, self.friction / unit.picosecond, self.timestep * unit.picosecond
         )
-        integrator.setRandomNumberSeed(1 + self.seed * 1000 + index)  # OpenMM reads 0 as "choose one"
-        properties = {"Threads": "1"} if platform.getName() == "CPU" else {}
-        context = openmm.Context(system.openmm_system, integrator, platform, properties)
+        seed = 1 + 1000 * self.seed + index  # OpenMM reads 0 as "choose one"
+        integrator.setRandomNumberSeed(seed)
+        context = openmm.Context(system.openmm_system, integrator, platform)
         context.setPositions(start.double().numpy().reshape(-1, 3))
-        context.setVelocitiesToTemperature(system.temperature_kelvin * unit.kelvin, 1 + self.seed * 1000 + index)
+        context.setVelocitiesToTemperature(system.temperature_kelvin * unit.kelvin, seed)
         return context

@@ -174,7 +174,7 @@ def _parametrise(topology: app.Topology, files: list[str], pdb: str) -> openmm.S
     if unknown:
         names = "; ".join(f"{r.name} {r.id} ({' '.join(atom.name for atom in r.atoms())})" for r in unknown)
         raise InputError(f"system.pdb: {pdb!r} has residues whose atoms {files} does not know: {names}; mend the atoms or choose another force field")
-    return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, removeCMMotion=False)
+    return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
 
 
 def _first_phi_psi(topology: mdtraj.Topology) -> Dihedrals | None:

@@ -36,12 +36,22 @@ class LogZBounds(pl.Callback):
     """
 
     def __init__(self, draws: int = 2000, samples: int = 32):
-        self.draws, self.samples = draws, samples
+        self.draws, self.samples, self._last = draws, samples, 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Training) -> None:
+        if trainer.global_step == self._last:  # Lightning ends the last epoch once more when it resumes
+            return
+        self._last = trainer.global_step
         exact = module.system.sample(self.draws)
         bounds = log_z_bounds(module.model, module.system, exact, self.draws, self.samples)
-        module.log_dict({f"sample/{name}": value for name, value in bounds.items()})
+        values = {f"sample/{name}": value for name, value in bounds.items()}
+        module.log_dict(values | {"step": float(trainer.global_step)})
+
+    def state_dict(self) -> dict[str, int]:
+        return {"last": self._last}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._last = state["last"]
 
 
 class Progress(pl.callbacks.ProgressBar):

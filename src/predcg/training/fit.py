@@ -1,6 +1,7 @@
 """One training: checkpoints, exact resume, progress."""
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -39,8 +40,7 @@ def fit(
     Raises:
         InputError: the last checkpoint cannot be read.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    _calm()
     last = folder / "checkpoints" / "last.ckpt"
     history = History(folder / "metrics.csv")
     if last.exists():
@@ -65,6 +65,20 @@ def fit(
         weights_only=True,
     )
     history.save()
+
+
+def _calm() -> None:
+    """Silence what Lightning and wandb say and the user cannot act on."""
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*could not find the monitored key.*",  # when a resumed run ends its last epoch once more
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*defined a `validation_step` but have no `val_dataloader`.*",
+        ".*smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def read_checkpoint(path: Path) -> dict:

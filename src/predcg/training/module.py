@@ -37,22 +37,24 @@ class Training(pl.LightningModule):
         self.optimizer, self.scheduler = optimizer, scheduler
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss = self._measure(batch, "train", log=self.global_step % self.trainer.log_every_n_steps == 0)
+        loss, values = self._measure(batch)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {self.global_step}; lower the learning rate or temper from a smaller beta")
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            # Not self.log: it costs as much as a small network's step, and counts steps anew after a resume.
+            for logger in self.trainer.loggers:
+                logger.log_metrics({f"train/{name}": value.item() for name, value in values.items()}, self.global_step)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._measure(batch, "val", log=True)
+        _, values = self._measure(batch)
+        self.log_dict({f"val/{name}": value for name, value in values.items()} | {"step": float(self.global_step)}, batch_size=1)
 
-    def _measure(self, batch: Batch, stage: str, log: bool) -> Tensor:
+    def _measure(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         terms = self.objective(self.model, self.system, batch)
         log_prior = self.prior(self.model.decoder)
         loss = terms.loss - log_prior
-        if log:  # Lightning's logging costs as much as a small network's step
-            values = terms.log | {"loss": loss.detach(), "log_prior": log_prior.detach(), "beta": self.objective.beta}
-            self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, on_epoch=stage == "val", batch_size=1)
-        return loss
+        return loss, terms.log | {"loss": loss.detach(), "log_prior": log_prior.detach(), "beta": self.objective.beta}
 
     def configure_optimizers(self) -> dict | Optimizer:
         optimizer = self.optimizer(self.model.parameters())

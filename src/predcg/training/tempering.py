@@ -31,7 +31,7 @@ class Tempering(pl.Callback):
         self.start, self.growth, self.increment, self.steps = start, growth, increment, steps
         self.until = first_steps if first_steps is not None else steps
 
-    def on_fit_start(self, trainer: pl.Trainer, module: Training) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: Training) -> None:
         if trainer.global_step == 0:
             module.objective.temper(self.start)
 

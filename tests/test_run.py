@@ -1,0 +1,228 @@
+"""The command line: run folders that are finished, resumed or refused, and input that is refused before anything is written."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from predcg import config, draw, run
+from predcg.batch import Batch
+from predcg.config import compose
+from predcg.errors import InputError
+from predcg.training import read_checkpoint
+
+QUICK = ["experiment=double_well/forward_kl", "steps=20", "epoch_steps=10", "acquisition.frames=40", "acquisition.test_frames=10", "logger=none", "figures=[training]"]
+FOLDER = Path("outputs/double_well/forward_kl")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def call(monkeypatch, *arguments, program=run.main):
+    """The exit code of the command line."""
+    monkeypatch.setattr(sys, "argv", ["predcg", *arguments])
+    try:
+        program()
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def the_folder():
+    (folder,) = FOLDER.glob("*/seed=*")
+    return folder
+
+
+def test_a_run_folder_holds_everything(monkeypatch):
+    assert call(monkeypatch, *QUICK) == 0
+    folder = the_folder()
+    assert {file.name for file in folder.iterdir()} == {
+        "config.yaml", "data", "checkpoints", "metrics.csv", "summary.json", "figures", "provenance.json", "finished",
+    }  # fmt: skip
+    assert sorted(file.name for file in (folder / "figures").iterdir()) == ["training.pdf", "training.png"]
+    assert (folder / "figures/training.png").read_bytes()[1:4] == b"PNG"
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["seed"] == 0 and provenance["versions"]["torch"] == torch.__version__
+    assert json.loads((folder / "summary.json").read_text())["energy_evaluations"] > 0
+    assert OmegaConf.load(folder / "config.yaml").x == 2
+
+
+def test_a_folder_alone_rebuilds_the_run(monkeypatch):
+    call(monkeypatch, *QUICK)
+    loaded = run.load(the_folder())
+    state = read_checkpoint(the_folder() / "checkpoints/last.ckpt")["state_dict"]
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(value, state[f"model.{name}"])
+    assert len(loaded.data.train.x) == 40 and loaded.history[-1]["step"] == 20
+
+
+def test_a_finished_run_is_not_done_again_unless_forced(monkeypatch, capsys):
+    call(monkeypatch, *QUICK)
+    before = (the_folder() / "checkpoints/last.ckpt").stat().st_mtime_ns
+    capsys.readouterr()
+    assert call(monkeypatch, *QUICK) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert (the_folder() / "checkpoints/last.ckpt").stat().st_mtime_ns == before
+    assert call(monkeypatch, *QUICK, "force=true") == 0
+    assert (the_folder() / "checkpoints/last.ckpt").stat().st_mtime_ns > before
+
+
+def test_an_interrupted_run_is_never_finished_and_goes_on_where_it_was(monkeypatch, tmp_path):
+    whole = config.compose([*QUICK, "folder=whole"])
+    run.run(whole)
+    fit = run.fit
+
+    def half(module, data, trainer, *rest):
+        fit(module, data, lambda **more: trainer(**more | {"max_steps": 10}), *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fit", half)
+    assert call(monkeypatch, *QUICK) == 130
+    assert not (the_folder() / "finished").exists() and not (the_folder() / "summary.json").exists()
+    monkeypatch.setattr(run, "fit", fit)
+    data = (the_folder() / "data/train.npz").stat().st_mtime_ns
+    assert call(monkeypatch, *QUICK) == 0
+    assert (the_folder() / "finished").exists() and (the_folder() / "data/train.npz").stat().st_mtime_ns == data
+    one, other = (read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (Path("whole"), the_folder()))
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def test_seeds_and_overrides_have_folders_of_their_own():
+    folders = {compose(["experiment=double_well/mixed", *more]).folder for more in ([], ["seed=1"], ["objective.alpha=0.3"], ["prior=ard", "seed=1"])}
+    assert folders == {
+        "outputs/double_well/mixed/default/seed=0", "outputs/double_well/mixed/default/seed=1",
+        "outputs/double_well/mixed/objective.alpha=0.3/seed=0", "outputs/double_well/mixed/prior=ard/seed=1",
+    }  # fmt: skip
+    long = compose(["experiment=double_well/mixed", *[f"+optimizer.argument_{i}={'v' * 30}" for i in range(6)]])
+    assert max(len(part) for part in Path(long.folder).parts) < 200
+
+
+def test_the_same_seed_gives_the_same_weights():
+    for folder in ("one", "two"):
+        run.run(compose([*QUICK, f"folder={folder}"]))
+    states = [read_checkpoint(Path(folder) / "checkpoints/last.ckpt")["state_dict"] for folder in ("one", "two")]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name])
+
+
+def refused(monkeypatch, capsys, *arguments):
+    """The one line of a refusal, which must leave nothing behind."""
+    before = sorted(Path().rglob("*"))
+    assert call(monkeypatch, *arguments) == 2
+    assert sorted(Path().rglob("*")) == before
+    error = capsys.readouterr().err
+    assert error.startswith("predcg: ") and error.count("\n") == 1
+    return error
+
+
+BAD = {
+    "unknown experiment": (["experiment=double_well/nonsense"], "expected one of ala2/forward_kl, double_well/forward_kl"),
+    "no experiment": ([], "experiment: expected one of ala2/forward_kl"),
+    "unknown key": (["experiment=double_well/mixed", "objective.alpa=0.3"], "alpa"),
+    "added key": (["experiment=double_well/mixed", "+objective.alpa=0.3"], "objective: .*unexpected keyword argument 'alpa'"),
+    "alpha": (["experiment=double_well/mixed", "objective.alpha=1.5"], r"objective: alpha: expected a number in \[0, 1\]; found 1.5"),
+    "missing pdb": (["experiment=ala2/forward_kl", "system.pdb=none.pdb"], "found nothing at 'none.pdb'"),
+    "unknown atoms": (["experiment=ala2/forward_kl", "system.forcefield=[tip3p.xml]"], r"ACE 1 \(H1 CH3"),
+    "temperature": (["experiment=ala2/forward_kl", "system.temperature_kelvin=-3"], "temperature_kelvin: expected a positive number; found -3"),
+    "target": (["experiment=double_well/mixed", "system._target_=os.system"], "system._target_: expected a class of .* found 'os.system'"),
+    "target through a module": (["experiment=double_well/mixed", "system._target_=torch.nn.modules.module.torch.load"], "system._target_: expected a class"),
+    "figure": (["experiment=double_well/mixed", "figures=[nonsense]"], "figures: expected names among"),
+    "figure of another system": (["experiment=double_well/mixed", "figures=[ramachandran]"], "ramachandran is drawn of a Molecule"),
+    "no file": (["experiment=ala2/forward_kl", "acquisition=load", "acquisition.path=none.npz"], "acquisition.path: expected a file"),
+    "objective without data": (["experiment=double_well/forward_kl", "acquisition=none"], "there are none"),
+    "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10; found 15"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_ends_with_one_line_and_nothing_written(name, monkeypatch, capsys):
+    import re
+
+    arguments, message = BAD[name]
+    assert re.search(message, refused(monkeypatch, capsys, *arguments))
+
+
+def test_bad_trajectories_end_with_one_line_and_nothing_written(monkeypatch, capsys, ala2):
+    frames = ala2.start(8).numpy()
+    np.save("bare.npy", frames)
+    Batch.of(torch.from_numpy(frames[:, :60].copy())).save(Path("short.npz"))
+    frames[3, 3] = np.inf
+    Batch.of(torch.from_numpy(frames)).save(Path("infinite.npz"))
+    load = ["experiment=ala2/forward_kl", "acquisition=load"]
+    assert "has no unit of its own" in refused(monkeypatch, capsys, *load, "acquisition.path=bare.npy")
+    assert "expected 22 atoms" in refused(monkeypatch, capsys, *load, "acquisition.path=short.npz")
+    assert "frame 3 of" in refused(monkeypatch, capsys, *load, "acquisition.path=infinite.npz")
+
+
+def test_a_folder_of_another_run_is_refused(monkeypatch, capsys):
+    call(monkeypatch, *QUICK, "folder=mine")
+    capsys.readouterr()
+    assert "batch_size: 64 there, 32 now" in refused(monkeypatch, capsys, *QUICK, "folder=mine", "batch_size=32")
+    Path("other").mkdir()
+    Path("other/thesis.tex").touch()
+    assert "has other content" in refused(monkeypatch, capsys, *QUICK, "folder=other", "force=true")
+
+
+def test_a_corrupted_checkpoint_is_refused(monkeypatch, capsys):
+    call(monkeypatch, *QUICK)
+    (the_folder() / "finished").unlink()
+    path = the_folder() / "checkpoints/last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    capsys.readouterr()
+    assert "last.ckpt cannot be read" in refused(monkeypatch, capsys, *QUICK)
+
+
+def test_a_sweep_makes_one_folder_per_job_and_skips_finished_ones(monkeypatch, capsys):
+    sweep = ["-m", *QUICK, "prior=flat,gaussian", "seed=0,1"]
+    assert call(monkeypatch, *sweep) == 0
+    assert len(list(FOLDER.glob("*/seed=*/finished"))) == 4
+    assert len(list(FOLDER.glob("*prior=gaussian*/seed=1"))) == 1
+    capsys.readouterr()
+    assert call(monkeypatch, *sweep) == 0
+    assert capsys.readouterr().out.count("finished already") == 4
+
+
+def test_wandb_writes_one_offline_run_with_figures_and_summary(monkeypatch):
+    assert call(monkeypatch, *[argument for argument in QUICK if argument != "logger=none"]) == 0
+    (offline,) = the_folder().glob("wandb/offline-run-*")
+    assert list(offline.glob("run-*.wandb"))
+    assert list(offline.glob("files/media/images/figures/training*.png"))
+
+
+def test_draw_runs_what_is_missing_and_judges(monkeypatch, capsys, tmp_path):
+    claims = tmp_path / "experiments/paper"
+    claims.mkdir(parents=True)
+    text = "runs:\n  - [{}]\nfigure: training\nexpect:\n  loss_training: {{at_most: {}, source: our choice}}\n"
+    for name, bound in (("good", 1e6), ("bad", -1e6)):
+        (claims / f"{name}.yaml").write_text(text.format(", ".join(f"'{argument}'" for argument in QUICK), bound))
+    monkeypatch.setattr(draw, "shipped", lambda name: tmp_path / name)
+    assert call(monkeypatch, "paper/good", program=draw.main) == 0
+    assert {file.suffix for file in Path("outputs/figures/paper").glob("good.*")} == {".png", ".pdf", ".json"}
+    assert call(monkeypatch, "paper/bad", program=draw.main) == 1
+    assert "NOT MET" in capsys.readouterr().out
+    assert call(monkeypatch, "paper/none", program=draw.main) == 2
+    assert call(monkeypatch, program=draw.main) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "met"),
+    [
+        (1.05, {"value": 1.0, "tolerance": 0.1}, True), (1.2, {"value": 1.0, "tolerance": 0.1}, False),
+        (0.95, {"at_least": 0.9}, True), (0.85, {"at_least": 0.9}, False), (0.2, {"at_most": 0.1}, False),
+        (float("nan"), {"value": 1.0, "tolerance": 0.1}, False), (float("nan"), {"at_least": 0.0}, False),
+    ],
+)  # fmt: skip
+def test_judgement(found, expected, met):
+    assert draw.judge(found, expected) is met
+
+
+def test_compose_refuses_what_the_command_line_refuses():
+    with pytest.raises(InputError, match="experiment: expected one of"):
+        compose(["experiment=nonsense"])
