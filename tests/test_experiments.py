@@ -26,6 +26,7 @@ SMALL = {
 def test_every_experiment_runs_for_one_step_and_reloads(experiment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("predcg.figures.planar.DRAWS", 500)
+    monkeypatch.setattr("predcg.figures.planar.WEIGHTED", 500)
     monkeypatch.setattr("predcg.figures.molecule.DRAWS", 200)
     selection = (shipped("conf") / "experiment" / f"{experiment}.yaml").read_text()
     acquisition = re.search(r"override /acquisition: (\w+)", selection)

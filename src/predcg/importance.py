@@ -22,6 +22,12 @@ class Weighted(NamedTuple):
         log_w = self.log_w.double()
         return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp().item() / len(log_w)
 
+    @property
+    def log_z(self) -> tuple[float, float]:
+        """log 1/N Σ w, the estimate of log Z that is unbiased on the scale of Z, and its standard error."""
+        log_w, n = self.log_w.double(), len(self.log_w)
+        return log_w.logsumexp(0).item() - math.log(n), (log_w.softmax(0) * n).std().item() / math.sqrt(n)
+
     def mean(self, values: Tensor) -> tuple[float, float]:
         """Self-normalised average of one value per draw, and its standard error by the delta method.
 
@@ -34,12 +40,18 @@ class Weighted(NamedTuple):
         return mean.item(), ((share * (values - mean)) ** 2).sum().sqrt().item()
 
 
+CHUNK = 10_000  # draws at a time: with 32 latent draws each they fill some hundred MB
+
+
 @torch.no_grad()
 def draw(model: Model, system: System, n: int, samples: int = 32) -> Weighted:
-    """n draws from the model with exact importance weights (see Model.log_prob), one batch of energies."""
-    z = model.latent().sample((n,))
-    x = model.decoder(z).sample()
-    return Weighted(x, -system(x) - model.log_prob(x, samples, z))
+    """n draws from the model with exact importance weights (see Model.log_prob)."""
+    drawn = []
+    for start in range(0, n, CHUNK):
+        z = model.latent().sample((min(CHUNK, n - start),))
+        x = model.decoder(z).sample()
+        drawn.append((x, -system(x) - model.log_prob(x, samples, z)))
+    return Weighted(*map(torch.cat, zip(*drawn, strict=True)))
 
 
 @torch.no_grad()

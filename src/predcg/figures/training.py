@@ -10,16 +10,16 @@ def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Loss on training and held-out frames against steps, with β on a second axis."""
     run = runs[0]
     figure, (axes,) = new(width=5.0)
-    numbers = {}
+    numbers, shown = {}, []
     for key, colour, label in (("train/loss", MODEL, "training"), ("val/loss", DATA, "held out")):
         steps, values = column(run, key)
         if values:
             axes.plot(steps, values, color=colour, label=label, alpha=0.9)
             numbers[f"loss_{label.replace(' ', '_')}"] = values[-1]
-    tail = sorted(column(run, "train/loss")[1][len(column(run, "train/loss")[1]) // 10 :])
-    if tail:  # the first tenth falls from far above; an axis that holds it shows nothing else
-        margin = 0.1 * (tail[-1] - tail[0]) or 1.0
-        axes.set_ylim(tail[0] - margin, tail[-1] + 2 * margin)
+            shown += sorted(values)[: max(1, len(values) * 9 // 10)]
+    margin = 0.05 * (max(shown) - min(shown)) or 1.0
+    # The highest tenth is the fall from the start, or a blow-up; an axis that holds it shows nothing else.
+    axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set(xlabel="optimiser step", ylabel="loss (nat)")
     beta_axes = axes.twinx()
     steps, betas = column(run, "train/beta")
@@ -27,7 +27,7 @@ def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     beta_axes.set(ylabel="inverse temperature β", ylim=(0, 1.05))
     beta_axes.spines["right"].set_visible(True)
     handles = [*axes.get_legend_handles_labels()[0], *beta_axes.get_legend_handles_labels()[0]]
-    axes.legend(handles=handles, loc="upper right")
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure, numbers
 
 
