@@ -1,7 +1,9 @@
 """The command line: run folders that are finished, resumed or refused, and input that is refused before anything is written."""
 
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from predcg import config, draw, run
 from predcg.batch import Batch
 from predcg.config import compose
 from predcg.errors import InputError
-from predcg.training import read_checkpoint
+from predcg.training import read_checkpoint, read_history
 
 QUICK = ["experiment=double_well/forward_kl", "steps=20", "epoch_steps=10", "acquisition.frames=40", "acquisition.test_frames=10", "logger=none", "figures=[training]"]
 FOLDER = Path("outputs/double_well/forward_kl")
@@ -226,3 +228,32 @@ def test_judgement(found, expected, met):
 def test_compose_refuses_what_the_command_line_refuses():
     with pytest.raises(InputError, match="experiment: expected one of"):
         compose(["experiment=nonsense"])
+
+
+def test_several_processes_train_one_model(tmp_path):
+    """In a process of its own, since Lightning's children import the main module anew."""
+    several = ["trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp_spawn", "folder=several"]
+    done = subprocess.run([sys.executable, "-m", "predcg.run", *QUICK, *several], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "several/finished").exists()
+    assert read_checkpoint(tmp_path / "several/checkpoints/last.ckpt")["global_step"] == 20
+    assert {row["step"] for row in read_history(tmp_path / "several/metrics.csv")} == {0, 10, 20}
+
+
+def test_a_killed_run_goes_on_bit_by_bit(tmp_path):
+    """SIGKILL at an arbitrary moment after the first checkpoint."""
+    long = [argument for argument in QUICK if not argument.startswith("steps")] + ["steps=300", "+callbacks.bounds.draws=50"]
+    command = [sys.executable, "-m", "predcg.run", *long]
+    process = subprocess.Popen([*command, "folder=killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    last = tmp_path / "killed/checkpoints/last.ckpt"
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed/finished").exists()
+    for folder in ("killed", "whole"):
+        subprocess.run([*command, f"folder={folder}"], capture_output=True, timeout=240, check=True)
+    states = [read_checkpoint(tmp_path / folder / "checkpoints/last.ckpt")["state_dict"] for folder in ("killed", "whole")]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    assert read_history(tmp_path / "killed/metrics.csv") == read_history(tmp_path / "whole/metrics.csv")

@@ -25,6 +25,8 @@ class RandomState(pl.Callback):
             torch.set_rng_state(self._state["cpu"].cpu())
             if self._state["cuda"]:
                 torch.cuda.set_rng_state_all([state.cpu() for state in self._state["cuda"]])
+        if trainer.global_rank > 0:  # every process needs noise of its own, and the checkpoint knows the first one's only
+            torch.manual_seed(int(torch.randint(2**62, ())) + trainer.global_rank)
 
 
 class LogZBounds(pl.Callback):

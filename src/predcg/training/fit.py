@@ -64,7 +64,6 @@ def fit(
         ckpt_path=last if last.exists() else None,
         weights_only=True,
     )
-    history.save()
 
 
 def _calm() -> None:

@@ -51,6 +51,12 @@ class History(Logger):
         """Forget what was logged after `step`: a resumed run will log it again."""
         self.rows = {at: row for at, row in self.rows.items() if at <= step}
 
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        self.save()
+
+    def finalize(self, status: str) -> None:
+        self.save()
+
     @rank_zero_only
     def save(self) -> None:
         names = ["step", *sorted({name for row in self.rows.values() for name in row} - {"step"})]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 from torch.distributed import get_rank, get_world_size, is_available, is_initialized
 
 from predcg.batch import Batch
@@ -11,8 +12,8 @@ from predcg.batch import Batch
 class Loader:
     """One epoch of `steps` minibatches: shuffled passes over the frames, one after another.
 
-    The order comes from torch's global generator, whose state the checkpoint keeps. Several processes take turns at the
-    frames of a pass. Without frames, every step gets the empty batch: objectives of the energy alone need no more.
+    The order follows from torch's seed; its state is in Lightning's checkpoint. Several processes draw the same order and
+    take turns at its frames. Without frames, every step gets the empty batch: objectives of the energy alone need no more.
 
     Args:
         batch: all frames.
@@ -22,19 +23,30 @@ class Loader:
 
     def __init__(self, batch: Batch, batch_size: int, steps: int):
         self.batch, self.batch_size, self.steps = batch, batch_size, steps
+        self._state = torch.Generator().manual_seed(torch.initial_seed()).get_state()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"generator": self._state}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._state = state["generator"]
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
         rank, world = (get_rank(), get_world_size()) if is_available() and is_initialized() else (0, 1)
+        generator = torch.Generator()
+        generator.set_state(self._state)
         n, yielded = len(self.batch.x), 0
         while yielded < self.steps:
-            order = torch.randperm(n)
+            order = torch.randperm(n, generator=generator)
             for chunk in order[rank::world].split(self.batch_size) if n else (order,):
                 if yielded < self.steps:
-                    yield self.batch.frames(chunk)
                     yielded += 1
+                    if yielded == self.steps:  # before the last step, since nothing runs after it
+                        self._state = generator.get_state()
+                    yield self.batch.frames(chunk)
 
 
 class Once:

@@ -48,7 +48,7 @@ class Training(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         _, values = self._measure(batch)
-        self.log_dict({f"val/{name}": value for name, value in values.items()} | {"step": float(self.global_step)}, batch_size=1)
+        self.log_dict({f"val/{name}": value for name, value in values.items()} | {"step": float(self.global_step)}, batch_size=1, sync_dist=True)
 
     def _measure(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         terms = self.objective(self.model, self.system, batch)
