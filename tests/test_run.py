@@ -139,6 +139,10 @@ BAD = {
     "figure of another system": (["experiment=double_well/mixed", "figures=[ramachandran]"], "ramachandran is drawn of a Molecule"),
     "no file": (["experiment=ala2/forward_kl", "acquisition=load", "acquisition.path=none.npz"], "acquisition.path: expected a file"),
     "objective without data": (["experiment=double_well/forward_kl", "acquisition=none"], "there are none"),
+    "tempering": (["experiment=double_well/reverse_kl", "callbacks.tempering.start=2"], r"callbacks: start: expected a number in \(0, 1\]; found 2"),
+    "trainer": (["experiment=double_well/mixed", "+trainer.max_stepz=3"], "trainer: .*max_stepz"),
+    "optimizer": (["experiment=double_well/mixed", "+optimizer.lrr=3"], "optimizer: .*lrr"),
+    "samples without gradients": (["experiment=double_well/reverse_kl", "decoder=mixture"], "no reparametrised samples"),
     "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10; found 15"),
 }
 
@@ -178,7 +182,7 @@ def test_a_corrupted_checkpoint_is_refused(monkeypatch, capsys):
     path = the_folder() / "checkpoints/last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
     capsys.readouterr()
-    assert "last.ckpt cannot be read" in refused(monkeypatch, capsys, *QUICK)
+    assert "last.ckpt cannot be read" in refused(monkeypatch, capsys, *QUICK, "logger=wandb")
 
 
 def test_a_sweep_makes_one_folder_per_job_and_skips_finished_ones(monkeypatch, capsys):

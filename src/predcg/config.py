@@ -1,6 +1,9 @@
 """From overrides to a complete configuration, and from that to the nouns."""
 
 import hashlib
+import inspect
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +105,7 @@ def check_figures(names: list[str], system: System) -> None:
 
 
 class Nouns(NamedTuple):
-    """What a configuration stands for, built."""
+    """What a configuration stands for, built; optimizer, scheduler and trainer wait for what they act on."""
 
     system: System
     model: Model
@@ -110,6 +113,10 @@ class Nouns(NamedTuple):
     objective: Objective
     acquisition: Acquisition
     sampler: Sampler
+    optimizer: Callable
+    scheduler: Callable | None
+    trainer: Callable
+    callbacks: list
 
 
 def build(cfg: DictConfig) -> Nouns:
@@ -122,14 +129,18 @@ def build(cfg: DictConfig) -> Nouns:
     if cfg.frame is None:
         cfg.frame = getattr(system, "frame", None)
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
-    return Nouns(system, model, *(construct(cfg, noun) for noun in ("prior", "objective", "acquisition", "sampler")))
+    rest = {key: construct(cfg, key) for key in Nouns._fields[2:-1]}
+    return Nouns(system, model, **rest, callbacks=list(construct(cfg, "callbacks").values()))
 
 
 def construct(cfg: DictConfig, key: str) -> Any:
     """Instantiate one node. Raises InputError with the node's name on anything that the constructor refuses."""
     try:
-        return instantiate(cfg[key], _convert_="all")
-    except (HydraException, OmegaConfBaseException) as reason:
+        made = instantiate(cfg[key], _convert_="all")
+        if isinstance(made, partial):  # called later, with more: its keywords can be checked now
+            inspect.signature(made.func).bind_partial(**made.keywords)
+        return made
+    except (HydraException, OmegaConfBaseException, TypeError) as reason:
         raise InputError(f"{key}: {explain(reason)}") from reason
 
 

@@ -29,6 +29,7 @@ from predcg.results import Run, table
 from predcg.training import Training, fit, read_checkpoint, read_history
 
 log = logging.getLogger(__name__)
+LAST = Path("checkpoints/last.ckpt")
 
 
 def run(cfg: DictConfig) -> Path:
@@ -56,14 +57,18 @@ def run(cfg: DictConfig) -> Path:
         data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler)
         _rehearse(nouns, data.train.frames(slice(0, 2)))
         _write(folder, resolved, data)
-    module = _training(cfg, nouns)
+    module = _training(nouns)
+    if (folder / LAST).exists():
+        log.info("resuming from step %d", read_checkpoint(folder / LAST)["global_step"])
     loggers = [logger for logger in [construct(cfg, "logger")] if logger]
+    for logger in loggers:
+        # Lightning passes this one on to wandb, which warns the user that it is of no use.
+        getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     try:
         torch.manual_seed(cfg.seed)
         if len(data.train.x):
             nouns.model.fit(data.train.x)
-        callbacks = list(construct(cfg, "callbacks").values())
-        fit(module, data, construct(cfg, "trainer"), callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps)
+        fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps)
         summary = draw(load(folder), cfg.figures, folder / "figures")
         summary["energy_evaluations"] = int(module.system.evaluations)
         summary["wall_time_s"] = round(time.perf_counter() - began, 1)
@@ -84,8 +89,8 @@ def load(folder: Path) -> Run:
     """Rebuild a run from its folder alone."""
     cfg = OmegaConf.load(folder / "config.yaml")
     nouns = build(cfg)
-    module = _training(cfg, nouns)
-    module.load_state_dict(read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"])
+    module = _training(nouns)
+    module.load_state_dict(read_checkpoint(folder / LAST)["state_dict"])
     data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv")
     name = " ".join(folder.parts[-2:]).replace("default ", "")
     return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, data, history, cfg.seed)
@@ -108,9 +113,8 @@ def _rehearse(nouns: Nouns, batch: Batch) -> None:
         nouns.objective(nouns.model, nouns.system, batch)
 
 
-def _training(cfg: DictConfig, nouns: Nouns) -> Training:
-    optimizer, scheduler = construct(cfg, "optimizer"), construct(cfg, "scheduler")
-    return Training(nouns.model, nouns.system, nouns.prior, nouns.objective, optimizer, scheduler)
+def _training(nouns: Nouns) -> Training:
+    return Training(nouns.model, nouns.system, nouns.prior, nouns.objective, nouns.optimizer, nouns.scheduler)
 
 
 def _finished(folder: Path, resolved: dict) -> bool:

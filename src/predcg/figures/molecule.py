@@ -100,7 +100,8 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, (axes,) = new(width=4.2)
     bins = np.linspace(min(train.min(), test.min()).item(), max(train.max(), test.max()).item(), 31)
     for values, colour, text in ((train, DATA, f"training, {len(train)} frames"), (test, EXACT, f"held out, {len(test)} frames"), (model, MODEL, "model")):
-        axes.hist(values.numpy(), bins=bins, density=True, histtype="step", linewidth=1.4, color=colour, label=text)
+        share = np.full(len(values), 1 / len(values) / (bins[1] - bins[0]))
+        axes.hist(values.numpy(), bins=bins, weights=share, histtype="step", linewidth=1.4, color=colour, label=text)
     axes.set(xlabel="radius of gyration (nm)", ylabel="density (1/nm)")
     axes.legend(fontsize=8)
     return figure, {
