@@ -91,25 +91,25 @@ def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Radius of gyration of the training frames, the held-out frames and the model.
 
-    Numbers: mean and standard deviation in nm of the model, with those of the training frames as reference.
+    Numbers: mean and standard deviation in nm of the model, with those of all frames, training and held out, as
+    reference.
     """
     run = runs[0]
     gyration = RadiusOfGyration(run.system.masses[::3].tolist())
     with torch.no_grad():
-        train, test, model = (gyration(x).squeeze(-1) for x in (run.data.train.x, run.data.test.x, run.model.generate(DRAWS)))
+        train, test, model = (gyration(x).squeeze(-1) for x in (run.data.train.x, run.data.test.x, run.model.generate(10 * DRAWS)))
+    data = torch.cat([train, test])
     figure, (axes,) = new(width=4.2)
-    bins = np.linspace(min(train.min(), test.min()).item(), max(train.max(), test.max()).item(), 31)
+    bins = np.linspace(data.min().item(), data.max().item(), 31)
     for values, colour, text in ((train, DATA, f"training, {len(train)} frames"), (test, EXACT, f"held out, {len(test)} frames"), (model, MODEL, "model")):
         share = np.full(len(values), 1 / len(values) / (bins[1] - bins[0]))
         axes.hist(values.numpy(), bins=bins, weights=share, histtype="step", linewidth=1.4, color=colour, label=text)
     axes.set(xlabel="radius of gyration (nm)", ylabel="density (1/nm)")
     axes.legend(fontsize=8)
-    return figure, {
-        "rg_mean_nm": model.mean().item(),
-        "rg_mean_nm_reference": train.mean().item(),
-        "rg_sd_nm": model.std().item(),
-        "rg_sd_nm_reference": train.std().item(),
-    }
+    numbers = {}
+    for name, statistic in {"rg_mean_nm": torch.mean, "rg_sd_nm": torch.std}.items():
+        numbers |= {name: statistic(model).item(), f"{name}_reference": statistic(data).item()}
+    return figure, numbers
 
 
 @needs(Molecule)
