@@ -12,6 +12,7 @@ from predcg import figures
 from predcg.config import compose, shipped
 from predcg.errors import InputError
 from predcg.files import write_json
+from predcg.results import align
 from predcg.run import load, run
 
 
@@ -63,9 +64,8 @@ def report(numbers: dict[str, float], expect: dict[str, dict], verdicts: dict[st
         error = f" ± {numbers[f'{key}_error']:.2g}" if f"{key}_error" in numbers else ""
         forms = {"value": "{0} ± {1}", "at_least": ">= {0}", "at_most": "<= {0}"}
         wanted = " and ".join(form.format(expected[k], expected.get("tolerance")) for k, form in forms.items() if k in expected)
-        rows.append((key, f"{numbers[key]:.4g}{error}", wanted, "met" if verdicts[key] else "NOT MET", expected["source"]))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+        rows.append((key, f"{numbers[key]:.5g}{error}", wanted, "met" if verdicts[key] else "NOT MET", expected["source"]))
+    return align(rows)
 
 
 def known() -> list[str]:

@@ -31,7 +31,8 @@ class Weighted(NamedTuple):
     def mean(self, values: Tensor) -> tuple[float, float]:
         """Self-normalised average of one value per draw, and its standard error by the delta method.
 
-        >>> Weighted(torch.zeros(2, 1), torch.tensor([0.0, math.log(3.0)])).mean(torch.tensor([0.0, 4.0]))[0]
+        >>> mean, _ = Weighted(torch.zeros(2, 1), torch.tensor([0.0, math.log(3.0)])).mean(torch.tensor([0.0, 4.0]))
+        >>> round(mean, 4)
         3.0
         """
         share = self.log_w.double().softmax(0)
