@@ -12,17 +12,17 @@ FLOORS = [
     {"model", "importance", "samplers", "results"},
     {"objectives", "acquisitions", "figures"},
     {"training"},
-    {"config", "run"},
+    {"config", "folder", "run"},
     {"draw"},
 ]
 # Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
 BESIDE = {
     "files": set(), "batch": {"errors", "files"}, "transforms": {"observables"}, "densities": {"observables", "transforms"},
-    "systems": {"observables"}, "importance": {"model"}, "results": {"model"}, "run": {"config"},
+    "systems": {"observables"}, "importance": {"model"}, "results": {"model"}, "run": {"config", "folder"},
 }  # fmt: skip
 HOMES = {
     "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training",),
-    "matplotlib": ("figures",), "hydra": ("config.py", "run.py", "draw.py"), "omegaconf": ("config.py", "run.py", "draw.py"),
+    "matplotlib": ("figures",), "hydra": ("config.py", "run.py", "draw.py"), "omegaconf": ("config.py", "folder.py", "run.py", "draw.py"),
     "wandb": (),
 }  # fmt: skip
 

@@ -3,12 +3,8 @@
 import json
 import logging
 import os
-import platform
-import shutil
-import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,12 +20,11 @@ from predcg import figures
 from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, complete, construct, explain, shipped
 from predcg.errors import InputError
-from predcg.files import atomic, write_json
+from predcg.folder import LAST, begin, finish, is_finished
 from predcg.results import Run, table
 from predcg.training import Training, fit, read_checkpoint, read_history
 
 log = logging.getLogger(__name__)
-LAST = Path("checkpoints/last.ckpt")
 
 
 def run(cfg: DictConfig) -> Path:
@@ -47,7 +42,7 @@ def run(cfg: DictConfig) -> Path:
         raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}; found {cfg.steps}")
     nouns = build(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
-    if _finished(folder, resolved):
+    if is_finished(folder, resolved):
         log.info("finished already: %s (force=true runs it again)\n%s", folder, table(json.loads((folder / "summary.json").read_text())))
         return folder
     data = None if cfg.force else Data.load(folder / "data")
@@ -56,7 +51,7 @@ def run(cfg: DictConfig) -> Path:
         torch.manual_seed(cfg.seed)
         data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler)
         _rehearse(nouns, data.train.frames(slice(0, 2)))
-        _write(folder, resolved, data)
+        begin(folder, resolved, data)
     module = _training(nouns)
     if (folder / LAST).exists():
         log.info("resuming from step %d", read_checkpoint(folder / LAST)["global_step"])
@@ -77,10 +72,7 @@ def run(cfg: DictConfig) -> Path:
     finally:
         for logger in loggers:
             getattr(logger.experiment, "finish", lambda: None)()
-    write_json(folder / "summary.json", summary)
-    write_json(folder / "provenance.json", _provenance(cfg, summary["wall_time_s"]))
-    with atomic(folder / "finished") as marker:
-        marker.touch()
+    finish(folder, resolved, summary)
     log.info("finished: %s\n%s", folder, table(summary))
     return folder
 
@@ -117,33 +109,6 @@ def _training(nouns: Nouns) -> Training:
     return Training(nouns.model, nouns.system, nouns.prior, nouns.objective, nouns.optimizer, nouns.scheduler)
 
 
-def _finished(folder: Path, resolved: dict) -> bool:
-    """Whether the folder holds this very run, finished. Raises InputError when it holds anything else."""
-    if not folder.exists() or not any(folder.iterdir()):
-        return False
-    if not (folder / "config.yaml").exists():
-        raise InputError(f"folder: expected a run folder or none; {folder} has other content; choose another folder=...")
-    if resolved["force"]:
-        return False
-    there = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    ignored = {"force", "folder", "threads", "logger"}
-    for key in sorted(resolved.keys() | there.keys()):
-        if key not in ignored and resolved.get(key) != there.get(key):
-            raise InputError(
-                f"folder: {folder} holds a run of another configuration ({key}: {there.get(key)} there, {resolved.get(key)} now);"
-                " choose another folder=..., or replace it with force=true"
-            )
-    return (folder / "finished").exists()
-
-
-def _write(folder: Path, resolved: dict, data: Data) -> None:
-    if resolved["force"] and folder.exists():  # a run folder: _finished has refused any other
-        shutil.rmtree(folder)
-    with atomic(folder / "config.yaml") as temporary:
-        OmegaConf.save(OmegaConf.create(resolved | {"force": False}), temporary)
-    data.save(folder / "data")
-
-
 def _report(logger, folder: Path, summary: dict[str, float]) -> None:
     """Give pictures and summary to loggers that take them."""
     if hasattr(logger, "log_image"):
@@ -152,21 +117,6 @@ def _report(logger, folder: Path, summary: dict[str, float]) -> None:
     if hasattr(logger, "log_table"):
         logger.log_table("summary", ["name", "value"], [[name, value] for name, value in summary.items()])
         logger.experiment.summary.update(summary)
-
-
-def _provenance(cfg: DictConfig, wall_time_s: float) -> dict:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    packages = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
-    return {
-        "commit": commit.stdout.strip() or None,
-        "command": sys.argv,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "threads": cfg.threads,
-        "seed": cfg.seed,
-        "wall_time_s": wall_time_s,
-    }
 
 
 def _job(cfg: DictConfig) -> None:

@@ -57,13 +57,11 @@ def fit(
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
-    built.fit(
-        module,
-        Loader(data.train, batch_size, epoch_steps),
-        Once(data.test) if held_out else None,
-        ckpt_path=last if last.exists() else None,
-        weights_only=True,
-    )
+    batches, held_out_batches = Loader(data.train, batch_size, epoch_steps), Once(data.test) if held_out else None
+    try:
+        built.fit(module, batches, held_out_batches, ckpt_path=last if last.exists() else None, weights_only=True)
+    except SystemExit as ctrl_c:  # which is what Lightning makes of it
+        raise KeyboardInterrupt from ctrl_c
 
 
 def _calm() -> None:

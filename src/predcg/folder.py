@@ -1,0 +1,77 @@
+"""The run folder: whose it is, what it holds, when it is finished."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from predcg.batch import Data
+from predcg.errors import InputError
+from predcg.files import atomic, write_json
+
+LAST = Path("checkpoints/last.ckpt")
+# What may differ between two calls of one run.
+IGNORED = {"force", "folder", "threads", "logger"}
+PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
+
+
+def is_finished(folder: Path, resolved: dict) -> bool:
+    """Whether the folder holds this very run, finished, and the run is not to be forced.
+
+    Raises:
+        InputError: the folder holds anything else.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not (folder / "config.yaml").exists():
+        raise InputError(f"folder: expected a run folder or none; {folder} has other content; choose another folder=...")
+    if resolved["force"]:
+        return False
+    there = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    for key in sorted((resolved.keys() | there.keys()) - IGNORED):
+        if resolved.get(key) != there.get(key):
+            raise InputError(
+                f"folder: {folder} holds a run of another configuration ({key}: {there.get(key)} there, {resolved.get(key)} now);"
+                " choose another folder=..., or replace it with force=true"
+            )
+    return (folder / "finished").exists()
+
+
+def begin(folder: Path, resolved: dict, data: Data) -> None:
+    """Write configuration and data into an empty folder, or into that of a run which is replaced by force."""
+    if resolved["force"] and folder.exists():  # a run folder: is_finished has refused any other
+        shutil.rmtree(folder)
+    with atomic(folder / "config.yaml") as temporary:
+        OmegaConf.save(OmegaConf.create(resolved | {"force": False}), temporary)
+    data.save(folder / "data")
+
+
+def finish(folder: Path, resolved: dict, summary: dict[str, float]) -> None:
+    """Write summary and provenance, and last of all the marker."""
+    write_json(folder / "summary.json", summary)
+    provenance = {
+        "commit": _commit(),
+        "command": sys.argv,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": resolved["threads"],
+        "seed": resolved["seed"],
+        "wall_time_s": summary["wall_time_s"],
+    }
+    write_json(folder / "provenance.json", provenance)
+    with atomic(folder / "finished") as marker:
+        marker.touch()
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the package runs from, or None where it is installed or git is missing."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists() or shutil.which("git") is None:
+        return None
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
