@@ -136,7 +136,7 @@ BAD = {
     "target": (["experiment=double_well/mixed", "system._target_=os.system"], "system._target_: expected a class of .* found 'os.system'"),
     "target through a module": (["experiment=double_well/mixed", "system._target_=torch.nn.modules.module.torch.load"], "system._target_: expected a class"),
     "figure": (["experiment=double_well/mixed", "figures=[nonsense]"], "figures: expected names among"),
-    "figure of another system": (["experiment=double_well/mixed", "figures=[ramachandran]"], "ramachandran is drawn of a Molecule"),
+    "figure of another system": (["experiment=double_well/mixed", "figures=[ramachandran]"], "ramachandran is drawn of a Molecule with a backbone; the system is a DoubleWell"),
     "no file": (["experiment=ala2/forward_kl", "acquisition=load", "acquisition.path=none.npz"], "acquisition.path: expected a file"),
     "objective without data": (["experiment=double_well/forward_kl", "acquisition=none"], "there are none"),
     "tempering": (["experiment=double_well/reverse_kl", "callbacks.tempering.start=2"], r"callbacks: start: expected a number in \(0, 1\]; found 2"),

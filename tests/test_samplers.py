@@ -80,6 +80,11 @@ def test_openmm_refuses_what_it_cannot_do(water):
         sampler.run(water, water.start(1), 1, bias=lambda x: x.sum(-1))
 
 
+def test_a_simulation_that_blows_up_says_what_to_change(water):
+    with pytest.raises(InputError, match="replica 0 blew up .* shorten sampler.timestep_ps = 0.5"):
+        OpenMMLangevin(0.5, 1.0, 100, 0, 0).run(water, water.start(1), 20)
+
+
 @pytest.mark.parametrize("wrong", [{"timestep": 0.0}, {"friction": -1.0}, {"stride": 0}, {"burn_in": -1}])
 def test_settings_are_checked(wrong):
     with pytest.raises(InputError, match=f"sampler.{next(iter(wrong))}"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from openmm import app, unit
 
+from predcg.config import check_figures
 from predcg.errors import InputError
 from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown
 from predcg.systems.trajectory import read_frames
@@ -168,6 +169,8 @@ def test_any_molecule_has_a_frame_of_three_bonded_atoms(tmp_path):
     )
     water = Molecule(str(pdb), ["tip3p.xml"], 300.0)
     assert sorted(water.frame) == [0, 1, 2] and water.frame[1] == 0
+    with pytest.raises(InputError, match="ramachandran is drawn of a Molecule with a backbone"):
+        check_figures(["ramachandran"], water)
     assert water.basins == () and water(water.start(2)).shape == (2,)
 
 

@@ -99,9 +99,10 @@ def check_figures(names: list[str], system: System) -> None:
     for name in names:
         if name not in figures.__all__:
             raise InputError(f"figures: expected names among {', '.join(figures.__all__)}; found {name!r}")
-        kind = getattr(getattr(figures, name), "needs", System)
-        if not isinstance(system, kind):
-            raise InputError(f"figures: {name} is drawn of a {kind.__name__}; the system is a {type(system).__name__}; take it out of figures=[...]")
+        kind, attribute = getattr(getattr(figures, name), "needs", (System, None))
+        if not isinstance(system, kind) or (attribute and getattr(system, attribute) is None):
+            wanted = f"a {kind.__name__}" + (f" with a {attribute}" if attribute else "")
+            raise InputError(f"figures: {name} is drawn of {wanted}; the system is a {type(system).__name__}; take it out of figures=[...]")
 
 
 class Nouns(NamedTuple):

@@ -14,7 +14,7 @@ DRAWS = 10000
 DEGREES = {"xlim": (-180, 180), "xticks": range(-180, 181, 90)}
 
 
-@needs(Molecule)
+@needs(Molecule, "backbone")
 def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Free energy of φ and ψ in kT, of all data and of the model.
 
@@ -35,7 +35,7 @@ def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, {"ramachandran_distance": _distance(data, model), "ramachandran_distance_reference": _distance(train, test)}
 
 
-@needs(Molecule)
+@needs(Molecule, "backbone")
 def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """φ and ψ of the decoded configuration along each collective variable from -3 to 3, the others at 0."""
     run = runs[0]

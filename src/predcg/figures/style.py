@@ -34,11 +34,11 @@ def save(figure: Figure, path: Path) -> None:
             figure.savefig(temporary)
 
 
-def needs(kind: type[System]) -> Callable:
-    """Mark a figure as one that is drawn only of this kind of system."""
+def needs(kind: type[System], attribute: str | None = None) -> Callable:
+    """Mark a figure as one that is drawn only of this kind of system, and only where it has the attribute."""
 
     def mark(draw: Callable) -> Callable:
-        draw.needs = kind
+        draw.needs = (kind, attribute)
         return draw
 
     return mark

@@ -21,6 +21,7 @@ def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     # The highest tenth is the fall from the start, or a blow-up; an axis that holds it shows nothing else.
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set(xlabel="optimiser step", ylabel="loss (nat)")
+    axes.locator_params(axis="x", nbins=6)
     beta_axes = axes.twinx()
     steps, betas = column(run, "train/beta")
     beta_axes.plot(steps, betas, color=EXACT, linestyle=":", label="β")

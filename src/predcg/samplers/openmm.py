@@ -1,5 +1,6 @@
 """Langevin dynamics of molecules in OpenMM."""
 
+import math
 import time
 
 import openmm
@@ -40,11 +41,10 @@ class OpenMMLangevin(Sampler):
         with progress(total, f"MD ({platform.getName()})") as bar:
             for index, positions in enumerate(start):
                 context = self._context(system, platform, positions, index)
-                context.getIntegrator().step(self.burn_in)
+                self._advance(context, self.burn_in, index)
                 bar.update(self.burn_in)
                 for frame in range(frames):
-                    context.getIntegrator().step(self.stride)
-                    state = context.getState(positions=True, energy=True)
+                    state = self._advance(context, self.stride, index)
                     x[index, frame] = torch.from_numpy(state.getPositions(asNumpy=True)._value.reshape(-1))
                     u[index, frame] = state.getPotentialEnergy()._value / system.kt
                     ns_per_day = (bar.n + self.stride) * self.timestep / 1000 / (time.perf_counter() - begin) * 86400
@@ -52,6 +52,21 @@ class OpenMMLangevin(Sampler):
                     bar.update(self.stride)
         system.evaluations += total
         return Batch.of(x.flatten(0, 1), u.flatten())
+
+    def _advance(self, context: openmm.Context, steps: int, replica: int) -> openmm.State:
+        """Step and return positions and energy. Some platforms raise on NaN, others go on with it."""
+        try:
+            context.getIntegrator().step(steps)
+            state = context.getState(positions=True, energy=True)
+            if math.isfinite(state.getPotentialEnergy()._value):
+                return state
+            reason = "its energy is not finite"
+        except openmm.OpenMMException as raised:
+            reason = str(raised)
+        raise InputError(
+            f"sampler: replica {replica} blew up ({reason}); start from a minimised structure, or shorten"
+            f" sampler.timestep_ps = {self.timestep}"
+        )
 
     def _context(self, system: Molecule, platform: openmm.Platform, start: Tensor, index: int) -> openmm.Context:
         integrator = openmm.LangevinMiddleIntegrator(
