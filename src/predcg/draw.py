@@ -86,6 +86,9 @@ def main() -> None:
     except InputError as reason:
         print(f"predcg-draw: {reason}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("predcg-draw: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
     sys.exit(0 if all(met) else 1)
 
 

@@ -36,6 +36,7 @@ def run(cfg: DictConfig) -> Path:
         InputError: anything in the configuration or in what it points to that cannot be used, before anything is written.
     """
     began, folder = time.perf_counter(), Path(cfg.folder)
+    os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
     if cfg.steps < 1 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
@@ -120,7 +121,6 @@ def _report(logger, folder: Path, summary: dict[str, float]) -> None:
 
 
 def _job(cfg: DictConfig) -> None:
-    os.environ.setdefault("WANDB_SILENT", "true")
     try:
         run(complete(cfg, HydraConfig.get()))
     except InputError as reason:
