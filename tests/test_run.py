@@ -143,6 +143,8 @@ BAD = {
     "trainer": (["experiment=double_well/mixed", "+trainer.max_stepz=3"], "trainer: .*max_stepz"),
     "optimizer": (["experiment=double_well/mixed", "+optimizer.lrr=3"], "optimizer: .*lrr"),
     "samples without gradients": (["experiment=double_well/reverse_kl", "decoder=mixture"], "no reparametrised samples"),
+    "encoder without a density": (["experiment=double_well/reverse_kl", "encoder=deterministic"], "objective: the loss of the untrained model is inf"),
+    "batch size": (["experiment=double_well/mixed", "batch_size=0"], "batch_size: expected at least 1; found 0"),
     "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10; found 15"),
 }
 

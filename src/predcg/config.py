@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -122,6 +122,10 @@ class Nouns(NamedTuple):
 
 def build(cfg: DictConfig) -> Nouns:
     """Construct the nouns of a complete configuration, whose `x` and `frame` are filled in from the system."""
+    if cfg.batch_size < 1:
+        raise InputError(f"batch_size: expected at least 1; found {cfg.batch_size}")
+    if cfg.steps < 1 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
+        raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}; found {cfg.steps}")
     system = construct(cfg, "system")
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
@@ -148,11 +152,12 @@ def construct(cfg: DictConfig, key: str) -> Any:
 def explain(reason: Exception) -> str:
     """One line out of Hydra's and OmegaConf's several."""
     cause = reason.__cause__
-    if isinstance(reason, InstantiationException) and isinstance(cause, Exception):
+    if isinstance(reason, InstantiationException) and cause is not None:
         return str(cause)
-    if isinstance(reason, (MissingConfigException, HydraException)) and "experiment" in str(reason):
-        known = sorted(str(file.relative_to(shipped("conf") / "experiment").with_suffix("")) for file in (shipped("conf") / "experiment").rglob("*.yaml"))
-        if "Could not find 'experiment/" in str(reason) or "must specify 'experiment'" in str(reason):
-            return f"experiment: expected one of {', '.join(known)}; {str(reason).splitlines()[0]}"
-    lines = [line.strip() for line in f"{reason}\n{cause or ''}".splitlines()]
-    return " ".join(line for line in lines if line and not line.startswith(("full_key", "object_type", "Config search path", "set HYDRA")))
+    text = str(reason)
+    if "Could not find 'experiment/" in text or "must specify 'experiment'" in text:
+        folder = shipped("conf") / "experiment"
+        known = sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
+        return f"experiment: expected one of {', '.join(known)}; {text.splitlines()[0]}"
+    lines = [line.strip() for line in f"{text}\n{cause or ''}".splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(("full_key", "object_type", "Config search path")))

@@ -39,8 +39,6 @@ def run(cfg: DictConfig) -> Path:
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
-    if cfg.steps < 1 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
-        raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}; found {cfg.steps}")
     nouns = build(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
     if is_finished(folder, resolved):
@@ -103,7 +101,9 @@ def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
 def _rehearse(nouns: Nouns, batch: Batch) -> None:
     """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything."""
     with torch.no_grad():
-        nouns.objective(nouns.model, nouns.system, batch)
+        loss = nouns.objective(nouns.model, nouns.system, batch).loss
+    if not torch.isfinite(loss):
+        raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one")
 
 
 def _training(nouns: Nouns) -> Training:

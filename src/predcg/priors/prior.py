@@ -28,8 +28,7 @@ class Prior(nn.Module, ABC):
         """log p of one weight matrix, a scalar, up to a constant."""
 
     def forward(self, decoder: nn.Module) -> Tensor:
-        matrices = [theta for theta in decoder.parameters() if theta.ndim >= 2]
-        return self.weight * sum(map(self.log_prob, matrices), torch.zeros((), device=matrices[0].device) if matrices else torch.zeros(()))
+        return torch.as_tensor(self.weight * sum(self.log_prob(theta) for theta in decoder.parameters() if theta.ndim >= 2))
 
 
 class Flat(Prior):
