@@ -15,6 +15,12 @@ class Model(nn.Module):
         latent: density of z, (d,), without context.
         decoder: density of x, (D,), given z.
         encoder: density of z given x; its location is the collective variable.
+
+    >>> from predcg.densities import FreeScale, GaussianMLP, StandardNormal
+    >>> net = {"hidden": [8], "activations": ["Tanh"], "scale": FreeScale}
+    >>> model = Model(StandardNormal(1), GaussianMLP(1, 2, **net), GaussianMLP(2, 1, **net))
+    >>> model.cv(model.generate(4)).shape
+    torch.Size([4, 1])
     """
 
     def __init__(self, latent: Density, decoder: Density, encoder: Density):

@@ -37,6 +37,9 @@ class DeterministicMLP(Conditional):
     Args:
         context, size, features, transform: see Conditional.
         hidden, activations: hidden layers.
+
+    >>> DeterministicMLP(context=3, size=1, hidden=[8], activations=["Tanh"])(torch.zeros(3)).sample().shape
+    torch.Size([1])
     """
 
     def __init__(

@@ -35,6 +35,10 @@ class GaussianMLP(Conditional):
         hidden: width of each hidden layer.
         activations: activation after each hidden layer, named as in torch.nn.
         scale: what computes log σ²: FreeScale, TrunkScale or NetScale, waiting for its sizes.
+
+    >>> decoder = GaussianMLP(context=2, size=66, hidden=[50], activations=["Tanh"], scale=FreeScale)
+    >>> decoder(torch.zeros(7, 2)).sample().shape
+    torch.Size([7, 66])
     """
 
     def __init__(

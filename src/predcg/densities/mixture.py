@@ -19,6 +19,9 @@ class GaussianMixtureMLP(Conditional):
         context, size, features, transform: see Conditional.
         components: number of Gaussians K.
         hidden: width of each hidden layer.
+
+    >>> GaussianMixtureMLP(context=1, size=2, components=3, hidden=[8])(torch.zeros(5, 1)).sample().shape
+    torch.Size([5, 2])
     """
 
     def __init__(

@@ -62,6 +62,9 @@ class Mixed(Objective):
     Args:
         alpha: share of the forward divergence, in [0, 1].
         forward, reverse: the two objectives.
+
+    >>> Mixed(0.3, ForwardKL(samples=8), ReverseKL(samples=256)).shares
+    (0.3, 0.7)
     """
 
     def __init__(self, alpha: float, forward: ForwardKL, reverse: ReverseKL):

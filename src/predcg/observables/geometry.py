@@ -69,6 +69,9 @@ class RadiusOfGyration(Observable):
 
     Args:
         masses: one per atom, any unit.
+
+    >>> RadiusOfGyration([1.0, 3.0])(torch.tensor([0.0, 0, 0, 4.0, 0, 0]))  # √(¼ 3² + ¾ 1²)
+    tensor([1.7321])
     """
 
     def __init__(self, masses: list[float]):

@@ -47,6 +47,9 @@ class Gaussian(Prior):
     Args:
         weight: see Prior.
         precision: τ.
+
+    >>> Gaussian(weight=1.0, precision=4.0).log_prob(torch.tensor([[1.0, 2.0]]))
+    tensor(-10.)
     """
 
     def __init__(self, weight: float, precision: float = 1.0):

@@ -46,6 +46,9 @@ class GaussianMixture(System):
         means: one centre per component, K lists of D numbers.
         scales: one standard deviation per component.
         weights: one positive number per component, normalised here.
+
+    >>> round(GaussianMixture([[0.0], [10.0]], [1.0, 1.0], [1.0, 3.0]).exact()["mean_x1"], 4)
+    7.5
     """
 
     def __init__(self, means: list[list[float]], scales: list[float], weights: list[float]):

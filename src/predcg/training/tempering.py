@@ -21,6 +21,8 @@ class Tempering(pl.Callback):
         increment: largest difference between two values, > 0.
         steps: optimiser steps at each β.
         first_steps: optimiser steps at the first β; default `steps`.
+
+    >>> tempering = Tempering(start=0.1, growth=2.0, increment=0.3, steps=10)  # 0.1, 0.2, 0.4, 0.7, 1
     """
 
     def __init__(self, start: float, growth: float, increment: float, steps: int, first_steps: int | None = None):

@@ -14,6 +14,9 @@ class Unit(Transform):
 
     Args:
         length_nm: the unit in nm; 0.1 gives Å.
+
+    >>> Unit(0.1)(torch.tensor([0.15]))
+    tensor([1.5000])
     """
 
     def __init__(self, length_nm: float):
@@ -41,6 +44,11 @@ class Whitening(Transform):
     Args:
         size: number of coordinates.
         floor: smallest variance kept, relative to the largest.
+
+    >>> whitening = Whitening(1)
+    >>> whitening.fit(torch.tensor([[1.0], [5.0]]))
+    >>> whitening(torch.tensor([3.0, 7.0])[:, None]).flatten()
+    tensor([0., 2.])
     """
 
     def __init__(self, size: int, floor: float = 1e-6):

@@ -21,6 +21,10 @@ class RigidFrame(Transform):
 
     Args:
         atoms: indices (a, b, c) of three atoms that are never on one line.
+
+    >>> x = torch.tensor([1.0, 1, 1, 1, 1, 3, 4, 1, 1])  # a right angle at the first atom, sides 2 and 3
+    >>> RigidFrame([0, 1, 2])(x)  # z of b, x and z of c
+    tensor([2., 3., 0.])
     """
 
     def __init__(self, atoms: list[int]):
