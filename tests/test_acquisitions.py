@@ -118,6 +118,9 @@ def test_files_that_are_missing_broken_or_ambiguous_are_refused(ala2, tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"nonsense")
     with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path / "broken.npz", ala2)
+    np.savez(tmp_path / "foreign.npz", positions=np.zeros((3, 66)))
+    with pytest.raises(InputError, match=r"expected an array named 'x' .* found \['positions'\]"):
+        load(tmp_path / "foreign.npz", ala2)
     np.save(tmp_path / "square.npy", np.zeros((66, 66)))
     with pytest.raises(InputError, match="square"):
         load(tmp_path / "square.npy", ala2, unit="nanometer")

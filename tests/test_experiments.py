@@ -9,11 +9,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from predcg import figures
-from predcg.config import build, compose, shipped
+from predcg.config import build, compose, listing, shipped
 from predcg.run import load, run
 
 ROOT = Path(__file__).parents[1]
-EXPERIMENTS = sorted(str(file.relative_to(shipped("conf") / "experiment").with_suffix("")) for file in (shipped("conf") / "experiment").rglob("*.yaml"))
+EXPERIMENTS = listing(shipped("conf") / "experiment").split(", ")
 CLAIMS = sorted(shipped("experiments").rglob("*.yaml"))
 SMALL = {
     "exact": ["acquisition.frames=20", "acquisition.test_frames=20"],

@@ -8,7 +8,7 @@ import torch
 
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
-from predcg.objectives import Mixed, ForwardKL, ReverseKL
+from predcg.objectives import ForwardKL, Mixed, ReverseKL
 from predcg.priors import Flat, Gaussian
 from predcg.systems import DoubleWell, Harmonic
 from predcg.training import Tempering, Training, fit, read_checkpoint, read_history

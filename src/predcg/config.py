@@ -33,6 +33,11 @@ def shipped(name: str) -> Path:
     return package / name if (package / name).is_dir() else package.parents[1] / name
 
 
+def listing(folder: Path) -> str:
+    """Names of all yaml files below a folder, as a user would write them."""
+    return ", ".join(sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml")))
+
+
 def compose(overrides: list[str]) -> DictConfig:
     """The configuration that the command line would make of the same overrides.
 
@@ -156,8 +161,6 @@ def explain(reason: Exception) -> str:
         return str(cause)
     text = str(reason)
     if "Could not find 'experiment/" in text or "must specify 'experiment'" in text:
-        folder = shipped("conf") / "experiment"
-        known = sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
-        return f"experiment: expected one of {', '.join(known)}; {text.splitlines()[0]}"
+        return f"experiment: expected one of {listing(shipped('conf') / 'experiment')}; {text.splitlines()[0]}"
     lines = [line.strip() for line in f"{text}\n{cause or ''}".splitlines()]
     return " ".join(line for line in lines if line and not line.startswith(("full_key", "object_type", "Config search path")))

@@ -9,8 +9,9 @@ import torch
 from omegaconf import OmegaConf
 
 from predcg import figures
-from predcg.config import compose, shipped
+from predcg.config import compose, listing, shipped
 from predcg.errors import InputError
+from predcg.figures.style import save
 from predcg.files import write_json
 from predcg.results import align
 from predcg.run import load, run
@@ -31,13 +32,13 @@ def draw(name: str, overrides: list[str]) -> bool:
     """
     path = shipped("experiments") / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"figure: expected one of {', '.join(known())}; found {name!r}")
+        raise InputError(f"figure: expected one of {listing(shipped('experiments'))}; found {name!r}")
     claim = OmegaConf.to_container(OmegaConf.load(path))
     finished = [load(run(compose([*run_overrides, *overrides]))) for run_overrides in claim["runs"]]
     torch.manual_seed(0)
     picture, numbers = getattr(figures, claim["figure"])(finished)
     target = Path("outputs/figures") / name
-    figures.save(picture, target)
+    save(picture, target)
     verdicts = {key: judge(numbers[key], expected) for key, expected in claim["expect"].items()}
     write_json(target.with_suffix(".json"), {"numbers": numbers, "expect": claim["expect"], "met": verdicts})
     print(f"\n{target}.png\n{report(numbers, claim['expect'], verdicts)}")
@@ -68,12 +69,6 @@ def report(numbers: dict[str, float], expect: dict[str, dict], verdicts: dict[st
     return align(rows)
 
 
-def known() -> list[str]:
-    """Names of all figures."""
-    folder = shipped("experiments")
-    return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
-
-
 def main() -> None:
     """`predcg-draw <paper>/<figure> [key=value ...]`; exits with 1 when a number is out of tolerance."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -81,7 +76,7 @@ def main() -> None:
     overrides = [argument for argument in sys.argv[1:] if "=" in argument]
     try:
         if not names:
-            raise InputError(f"figure: expected one of {', '.join(known())}; found none")
+            raise InputError(f"figure: expected one of {listing(shipped('experiments'))}; found none")
         met = [draw(name, overrides) for name in names]
     except InputError as reason:
         print(f"predcg-draw: {reason}", file=sys.stderr)

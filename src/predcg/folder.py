@@ -14,7 +14,6 @@ from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
 
-LAST = Path("checkpoints/last.ckpt")
 # What may differ between two calls of one run.
 IGNORED = {"force", "folder", "threads", "logger"}
 PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")

@@ -20,9 +20,10 @@ from predcg import figures
 from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, complete, construct, explain, shipped
 from predcg.errors import InputError
-from predcg.folder import LAST, begin, finish, is_finished
+from predcg.figures.style import save
+from predcg.folder import begin, finish, is_finished
 from predcg.results import Run, table
-from predcg.training import Training, fit, read_checkpoint, read_history
+from predcg.training import LAST, Training, fit, read_checkpoint, read_history
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
     for name in names:
         torch.manual_seed(finished.seed)
         picture, numbers = getattr(figures, name)([finished])
-        figures.save(picture, folder / name)
+        save(picture, folder / name)
         summary |= numbers
     return summary
 

@@ -1,9 +1,8 @@
 """Figures: pure functions of finished runs to a picture and its numbers."""
 
 from predcg.figures.latent import latent_map
-from predcg.figures.molecule import bond_lengths, decoder_walk, energy_histogram, rg_histogram, ramachandran
+from predcg.figures.molecule import bond_lengths, decoder_walk, energy_histogram, ramachandran, rg_histogram
 from predcg.figures.planar import bounds, contours, profile
-from predcg.figures.style import save
 from predcg.figures.training import training
 
 __all__ = [

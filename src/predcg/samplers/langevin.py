@@ -41,17 +41,16 @@ class Langevin(Sampler):
         acceleration, u = force(x)
         recorded_x, recorded_u = [], []
         total = self.burn_in + frames * self.stride
-        bar = progress(total, f"Langevin, {len(start)} replicas")
-        for step in range(1, total + 1):
-            bar.update()
-            v = v + 0.5 * self.timestep * acceleration
-            x = x + 0.5 * self.timestep * v
-            v = decay * v + math.sqrt(1 - decay**2) * thermal * torch.randn_like(v)
-            x = x + 0.5 * self.timestep * v
-            acceleration, u = force(x)
-            v = v + 0.5 * self.timestep * acceleration
-            if step > self.burn_in and (step - self.burn_in) % self.stride == 0:
-                recorded_x.append(x)
-                recorded_u.append(u)
-        bar.close()
+        with progress(total, f"Langevin, {len(start)} replicas") as bar:
+            for step in range(1, total + 1):
+                bar.update()
+                v = v + 0.5 * self.timestep * acceleration
+                x = x + 0.5 * self.timestep * v
+                v = decay * v + math.sqrt(1 - decay**2) * thermal * torch.randn_like(v)
+                x = x + 0.5 * self.timestep * v
+                acceleration, u = force(x)
+                v = v + 0.5 * self.timestep * acceleration
+                if step > self.burn_in and (step - self.burn_in) % self.stride == 0:
+                    recorded_x.append(x)
+                    recorded_u.append(u)
         return Batch.of(torch.stack(recorded_x, 1).flatten(0, 1), torch.stack(recorded_u, 1).flatten())

@@ -52,7 +52,6 @@ class Molecule(System):
         structure = _read(pdb)
         super().__init__(3 * structure.topology.getNumAtoms())
         self.openmm_system = _parametrise(structure.topology, list(forcefield), pdb)
-        self.openmm_topology = structure.topology
         self.topology = mdtraj.Topology.from_openmm(structure.topology)
         self.temperature_kelvin = float(temperature_kelvin)
         self.kt = (unit.MOLAR_GAS_CONSTANT_R * temperature_kelvin * unit.kelvin).value_in_unit(unit.kilojoule_per_mole)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.systems.system import System
 
@@ -55,10 +56,7 @@ def _array(file: Path, system: System, topology: str | None) -> np.ndarray:
     if file.suffix == ".txt":
         return np.loadtxt(file, ndmin=2)
     if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
-            if "x" not in arrays:
-                raise InputError(f"acquisition.path: expected an array named 'x' (N, D) in nm in {file.name!r}; found {sorted(arrays)}")
-            return arrays["x"]
+        return Batch.load(file).x.numpy()
     if file.suffix in {".pdb", ".h5"}:
         return _flat(mdtraj.load(str(file)))
     known = topology if topology is not None else getattr(system, "topology", None)

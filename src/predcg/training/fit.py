@@ -17,6 +17,8 @@ from predcg.training.history import History
 from predcg.training.loader import Loader, Once
 from predcg.training.module import Training
 
+LAST = Path("checkpoints/last.ckpt")
+
 
 def fit(
     module: Training,
@@ -41,7 +43,7 @@ def fit(
         InputError: the last checkpoint cannot be read.
     """
     _calm()
-    last = folder / "checkpoints" / "last.ckpt"
+    last = folder / LAST
     history = History(folder / "metrics.csv")
     if last.exists():
         step = read_checkpoint(last)["global_step"]
@@ -65,7 +67,7 @@ def fit(
 
 
 def _calm() -> None:
-    """Silence what Lightning and wandb say and the user cannot act on."""
+    """Silence what Lightning says and the user cannot act on."""
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
