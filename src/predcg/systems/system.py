@@ -45,6 +45,9 @@ class System(nn.Module, ABC):
             raise FloatingPointError(f"energy of configuration {frame} (flat index, shape {tuple(u.shape)}) is {u.reshape(-1)[frame].item()}")
         return u
 
+    def expect(self, evaluations: int) -> None:
+        """Be told how many evaluations are coming, so that preparations that pay only then can be made."""
+
     def start(self, n: int) -> Tensor:
         """n configurations from which a simulation may start, (n, D), spread over the known basins."""
         return self.sample(n)

@@ -1,0 +1,101 @@
+"""From files to the parts of a molecule: topology, starting structures, OpenMM System, and what the topology tells."""
+
+import warnings
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import openmm
+from openmm import app, unit
+
+from predcg.errors import InputError
+from predcg.observables import Dihedrals
+
+SHIPPED = Path(__file__).parent
+
+
+def read_pdb(pdb: str) -> tuple[app.Topology, np.ndarray]:
+    """Topology and models in nm, (models, n_atoms, 3), of a path or of the name of a shipped file. Raises InputError on any other."""
+    path = Path(pdb) if Path(pdb).exists() else SHIPPED / pdb
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.name for file in SHIPPED.glob("*.pdb")))
+        raise InputError(f"system.pdb: expected a PDB file; found nothing at {pdb!r}; give an existing path, or one of {shipped}")
+    try:
+        structure = app.PDBFile(str(path))
+    except Exception as reason:
+        raise InputError(f"system.pdb: expected a readable PDB file; {pdb!r} fails with: {reason}") from reason
+    frames = range(structure.getNumFrames())
+    return structure.topology, np.stack([structure.getPositions(asNumpy=True, frame=i).value_in_unit(unit.nanometer) for i in frames])
+
+
+def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str | None, name: str) -> openmm.System:
+    """The OpenMM System of a topology, without cut-offs and constraints.
+
+    Args:
+        files: force-field files of OpenMM; or one AMBER .prmtop of the same atoms; or one serialised OpenMM System (.xml), taken as it is.
+        implicit_solvent: HCT, OBC1, OBC2, GBn or GBn2 with the ACE surface term, for a .prmtop, whose file does not say it.
+        name: of the molecule, for messages.
+
+    Raises:
+        InputError: files that cannot be read, residues or a number of atoms that do not fit.
+    """
+    if implicit_solvent is not None and not files[0].endswith(".prmtop"):
+        raise InputError(f"system.implicit_solvent: goes with an AMBER .prmtop; here {files} name the solvent, as in implicit/obc1.xml; leave it out")
+    try:
+        if files[0].endswith(".prmtop"):
+            system = _prmtop(files[0], implicit_solvent)
+        elif files[0].endswith(".xml") and Path(files[0]).is_file() and "<System" in Path(files[0]).read_text()[:200]:
+            system = openmm.XmlSerializer.deserialize(Path(files[0]).read_text())
+        else:
+            return _templates(topology, files, name)
+    except InputError:
+        raise
+    except Exception as reason:
+        raise InputError(f"system.forcefield: expected force-field files, an AMBER .prmtop or a System .xml; {files} fails with: {reason}") from reason
+    if system.getNumParticles() != topology.getNumAtoms():
+        raise InputError(f"system.forcefield: {files[0]!r} has {system.getNumParticles()} atoms and {name!r} {topology.getNumAtoms()}")
+    return system
+
+
+def _prmtop(path: str, implicit_solvent: str | None) -> openmm.System:
+    models = ("HCT", "OBC1", "OBC2", "GBn", "GBn2")
+    if implicit_solvent not in (None, *models):
+        raise InputError(f"system.implicit_solvent: expected one of {', '.join(models)}; found {implicit_solvent!r}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about radii other than the model's usual ones: the file decides
+        model = getattr(app, implicit_solvent) if implicit_solvent else None
+        prmtop = app.AmberPrmtopFile(path)
+        return prmtop.createSystem(app.NoCutoff, implicitSolvent=model, gbsaModel="ACE", rigidWater=False, removeCMMotion=False)
+
+
+def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.System:
+    try:
+        forcefield = app.ForceField(*files)
+    except Exception as reason:
+        raise InputError(f"system.forcefield: expected OpenMM force-field files; {files} fails with: {reason}") from reason
+    unknown = forcefield.getUnmatchedResidues(topology)
+    if unknown:
+        names = "; ".join(f"{r.name} {r.id} ({' '.join(atom.name for atom in r.atoms())})" for r in unknown)
+        raise InputError(f"system.pdb: {name!r} has residues whose atoms {files} does not know: {names}; mend the atoms or choose another force field")
+    return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
+
+
+def first_phi_psi(topology: mdtraj.Topology) -> Dihedrals | None:
+    """φ and ψ of the first residue that has both, or None."""
+    frame = mdtraj.Trajectory(np.zeros((1, topology.n_atoms, 3)), topology)
+    phi, psi = mdtraj.compute_phi(frame)[0], mdtraj.compute_psi(frame)[0]
+    both = [[list(map(int, a)), list(map(int, b))] for a in phi for b in psi if list(a[1:]) == list(b[:3])]
+    return Dihedrals(both[0]) if both else None
+
+
+def frame_atoms(topology: mdtraj.Topology, backbone: Dihedrals | None) -> list[int] | None:
+    """Three atoms that are never on one line: N, CA, C of the first such residue, else three bonded ones, heavy if possible."""
+    if backbone is not None:
+        return backbone.indices[0, 1:].tolist()
+    neighbours: dict[int, list[int]] = {}
+    for one, other in ((a.index, b.index) for a, b in topology.bonds):
+        neighbours.setdefault(one, []).append(other)
+        neighbours.setdefault(other, []).append(one)
+    heavy_first = {i: sorted(near, key=lambda j: topology.atom(j).element.symbol == "H") for i, near in neighbours.items()}
+    candidates = [[near[0], i, near[1]] for i, near in heavy_first.items() if len(near) >= 2]
+    return min(candidates, key=lambda three: sum(topology.atom(i).element.symbol == "H" for i in three), default=None)
