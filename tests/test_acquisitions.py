@@ -16,9 +16,9 @@ class Counter(Sampler):
     """Writes replica and time instead of coordinates."""
 
     def __init__(self):
-        super().__init__(1.0, 1.0, 1, 0)
+        super().__init__(1.0, 1, 0, 0)
 
-    def run(self, system, start, frames, bias=None):
+    def run(self, system, start, frames, bias=None, folder=None):
         return Batch.of(torch.cartesian_prod(torch.arange(len(start)), torch.arange(frames)).float())
 
 
@@ -32,7 +32,7 @@ def test_simulated_frames_are_split_in_blocks_of_every_trajectory():
 
 def test_simulation_starts_from_every_basin(ala2):
     class Still(Counter):
-        def run(self, system, start, frames, bias=None):
+        def run(self, system, start, frames, bias=None, folder=None):
             return Batch.of(start.repeat_interleave(frames, 0))
 
     data = Simulate(frames=3, test_frames=3, replicas=3, blocks=1).acquire(None, ala2, Still())

@@ -18,7 +18,7 @@ FLOORS = [
 # Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
 BESIDE = {
     "files": set(), "batch": {"errors", "files"}, "transforms": {"observables"}, "densities": {"observables", "transforms"},
-    "systems": {"observables"}, "importance": {"model"}, "results": {"model"}, "run": {"config", "folder"},
+    "systems": {"observables"}, "importance": {"model"}, "results": {"model"}, "samplers": {"results"}, "run": {"config", "folder"},
 }  # fmt: skip
 HOMES = {
     "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training",),

@@ -19,6 +19,8 @@ class Batch(NamedTuple):
         w: weights, (N,), any positive scale.
         z: coarse coordinates, (N, d), where a method has them.
         u: reduced energies, (N,), kT, where they were computed.
+        f: forces -∇u, (N, D), kT/nm for molecules, where they were computed.
+        beta: inverse temperature that each was sampled at, (N,), in units of the system's own.
 
     >>> Batch.of(torch.tensor([[1.0], [3.0]])).mean(torch.tensor([1.0, 3.0]))
     tensor(2.)
@@ -28,11 +30,13 @@ class Batch(NamedTuple):
     w: Tensor
     z: Tensor | None = None
     u: Tensor | None = None
+    f: Tensor | None = None
+    beta: Tensor | None = None
 
     @classmethod
-    def of(cls, x: Tensor, u: Tensor | None = None) -> "Batch":
+    def of(cls, x: Tensor, u: Tensor | None = None, f: Tensor | None = None, beta: Tensor | None = None) -> "Batch":
         """Equally weighted configurations `x`, (N, D)."""
-        return cls(x, torch.ones(x.shape[0], dtype=x.dtype, device=x.device), None, u)
+        return cls(x, torch.ones(x.shape[0], dtype=x.dtype, device=x.device), None, u, f, beta)
 
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean of one value per configuration, Σ w a / Σ w: the only place where weights enter."""
@@ -54,7 +58,7 @@ class Batch(NamedTuple):
             fields = {name: torch.from_numpy(arrays[name]) for name in cls._fields if name in arrays}
         if "x" not in fields:
             raise InputError(f"{path}: expected an array named 'x' of shape (N, D) in nm; found {sorted(arrays)}")
-        return cls(**fields) if "w" in fields else cls.of(fields["x"], fields.get("u"))
+        return cls(**fields) if "w" in fields else cls.of(**fields)
 
 
 class Data(NamedTuple):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
 
@@ -41,13 +40,22 @@ def is_finished(folder: Path, resolved: dict) -> bool:
     return (folder / "finished").exists()
 
 
-def begin(folder: Path, resolved: dict, data: Data) -> None:
-    """Write configuration and data into an empty folder, or into that of a run which is replaced by force."""
+def begin(folder: Path, resolved: dict) -> Path:
+    """Write the configuration into an empty folder, or into that of a run which is replaced by force; return the topmost folder made."""
     if resolved["force"] and folder.exists():  # a run folder: is_finished has refused any other
         shutil.rmtree(folder)
+    made = folder
+    while not made.parent.exists():
+        made = made.parent
     with atomic(folder / "config.yaml") as temporary:
         OmegaConf.save(OmegaConf.create(resolved | {"force": False}), temporary)
-    data.save(folder / "data")
+    return made
+
+
+def withdraw(folder: Path, made: Path) -> None:
+    """Undo `begin` where nothing has been written since."""
+    if [path.name for path in folder.iterdir()] == ["config.yaml"]:
+        shutil.rmtree(made)
 
 
 def finish(folder: Path, resolved: dict, summary: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, complete, construct, explain, shipped
 from predcg.errors import InputError
 from predcg.figures.style import save
-from predcg.folder import begin, finish, is_finished
+from predcg.folder import begin, finish, is_finished, withdraw
 from predcg.results import Run, table
 from predcg.training import LAST, Training, fit, read_checkpoint, read_history
 
@@ -49,9 +49,14 @@ def run(cfg: DictConfig) -> Path:
     if data is None:
         _rehearse(nouns, Batch.of(nouns.system.start(2)))
         torch.manual_seed(cfg.seed)
-        data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler)
-        _rehearse(nouns, data.train.frames(slice(0, 2)))
-        begin(folder, resolved, data)
+        made = folder if (folder / "config.yaml").exists() and not cfg.force else begin(folder, resolved)
+        try:
+            data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler, folder / "simulation")
+            _rehearse(nouns, data.train.frames(slice(0, 2)))
+        except InputError:
+            withdraw(folder, made)
+            raise
+        data.save(folder / "data")
     module = _training(nouns)
     if (folder / LAST).exists():
         log.info("resuming from step %d", read_checkpoint(folder / LAST)["global_step"])

@@ -1,6 +1,7 @@
 """What an acquisition is: where the next data come from."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import torch
 
@@ -12,17 +13,17 @@ from predcg.systems import System
 
 
 class Acquisition(ABC):
-    """`acquisition.acquire(model, system, sampler) -> Data`."""
+    """`acquisition.acquire(model, system, sampler, folder) -> Data`; what must outlive a kill is kept in the folder."""
 
     @abstractmethod
-    def acquire(self, model: Model, system: System, sampler: Sampler) -> Data:
+    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         """Frames to learn from and frames held out."""
 
 
 class Nothing(Acquisition):
     """No data: the energy is all there is."""
 
-    def acquire(self, model: Model, system: System, sampler: Sampler) -> Data:
+    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         empty = Batch.of(system.masses.new_empty(0, system.size))
         return Data(empty, empty)
 
@@ -39,7 +40,7 @@ class Exact(Acquisition):
         _positive(frames=frames, test_frames=test_frames)
         self.frames, self.test_frames = frames, test_frames
 
-    def acquire(self, model: Model, system: System, sampler: Sampler) -> Data:
+    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         return Data(Batch.of(system.sample(self.frames)), Batch.of(system.sample(self.test_frames)))
 
 
@@ -62,10 +63,12 @@ class Simulate(Acquisition):
             if count % (replicas * blocks):
                 raise InputError(f"acquisition.{name}: expected a multiple of replicas x blocks = {replicas * blocks}; found {count}")
 
-    def acquire(self, model: Model, system: System, sampler: Sampler) -> Data:
+    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         cuts = self.replicas * self.blocks
         learnt, per_block = self.frames // cuts, (self.frames + self.test_frames) // cuts
-        batch = sampler.run(system, system.start(self.replicas), per_block * self.blocks)
+        batch = sampler.run(system, system.start(self.replicas), per_block * self.blocks, folder=folder)
+        if batch.beta is not None:  # a ladder of temperatures: the system's own is learnt from
+            batch = batch.frames(batch.beta == 1)
         block = torch.arange(len(batch.x)).view(cuts, per_block)
         return Data(batch.frames(block[:, :learnt].flatten()), batch.frames(block[:, learnt:].flatten()))
 

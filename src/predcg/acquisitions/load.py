@@ -1,5 +1,7 @@
 """Configurations from a file."""
 
+from pathlib import Path
+
 from predcg.acquisitions.acquisition import Acquisition
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
@@ -22,7 +24,7 @@ class Load(Acquisition):
             raise InputError(f"acquisition.test_fraction: expected a number in (0, 1); found {test_fraction}")
         self.path, self.unit, self.topology, self.test_fraction = path, unit, topology, test_fraction
 
-    def acquire(self, model: Model, system: System, sampler: Sampler) -> Data:
+    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         x = read_frames(self.path, system, self.unit, self.topology)
         cut = round(len(x) * (1 - self.test_fraction))
         if not 0 < cut < len(x):

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 import openmm
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.progress import progress
+from predcg.samplers.recorder import Recorder
 from predcg.samplers.sampler import Bias, Sampler
 from predcg.systems import Molecule, System
 
@@ -19,7 +21,7 @@ class OpenMMLangevin(Sampler):
     """OpenMM's LangevinMiddleIntegrator, one replica after another, on the molecule's fastest platform.
 
     Not in threads: contexts of the Reference platform share one random generator, so that concurrent replicas would
-    neither be reproducible nor have independent noise. The rate in ns/day, over all replicas, stands in the progress bar.
+    neither be reproducible nor have independent noise. A killed simulation goes on with the replica that it was at. The rate in ns/day, over all replicas, stands in the progress bar.
 
     Args:
         timestep_ps, friction_per_ps, stride, burn_in: see Sampler.
@@ -27,37 +29,45 @@ class OpenMMLangevin(Sampler):
     """
 
     def __init__(self, timestep_ps: float, friction_per_ps: float, stride: int, burn_in: int, seed: int):
-        super().__init__(timestep_ps, friction_per_ps, stride, burn_in)
-        self.seed = seed
+        super().__init__(timestep_ps, stride, burn_in, seed)
+        if not friction_per_ps > 0:
+            raise InputError(f"sampler.friction_per_ps: expected a positive number; found {friction_per_ps}")
+        self.friction = friction_per_ps
 
-    def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None) -> Batch:
+    def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None) -> Batch:
         if not isinstance(system, Molecule):
             raise InputError(f"sampler: OpenMM simulates molecules; found system {type(system).__name__}; use sampler=langevin")
         if bias is not None:
             raise InputError("sampler: OpenMM runs without a bias; use sampler=langevin")
-        x = torch.empty(len(start), frames, system.size)
-        u = torch.empty(len(start), frames)
-        platform, total, begin = system.platform, len(start) * (self.burn_in + frames * self.stride), time.perf_counter()
-        with progress(total, f"MD ({platform.getName()})") as bar:
-            for index, positions in enumerate(start):
+        recorder = Recorder(folder)
+        if (finished := recorder.finished()) is not None:
+            return finished
+        done = (recorder.resume() or {"replicas": 0})["replicas"]
+        steps = self.burn_in + frames * self.stride
+        platform, begin = system.platform, time.perf_counter()
+        with progress(len(start) * steps, f"MD ({platform.getName()})", done * steps) as bar:
+            for index, positions in list(enumerate(start))[done:]:
                 context = self._context(system, platform, positions, index)
                 self._advance(context, self.burn_in, index)
                 bar.update(self.burn_in)
-                for frame in range(frames):
-                    state = self._advance(context, self.stride, index)
-                    x[index, frame] = torch.from_numpy(state.getPositions(asNumpy=True)._value.reshape(-1))
-                    u[index, frame] = state.getPotentialEnergy()._value / system.kt
-                    ns_per_day = (bar.n + self.stride) * self.timestep / 1000 / (time.perf_counter() - begin) * 86400
+                for _ in range(frames):
+                    recorder.record(self._frame(system, self._advance(context, self.stride, index)))
+                    ns_per_day = (bar.n - done * steps) * self.timestep / 1000 / (time.perf_counter() - begin) * 86400
                     bar.set_postfix_str(f"{ns_per_day:.0f} ns/day", refresh=False)
                     bar.update(self.stride)
-        system.evaluations += total
-        return Batch.of(x.flatten(0, 1), u.flatten())
+                recorder.save({"replicas": index + 1}, due=True)
+        system.evaluations += len(start) * steps
+        return recorder.finish(system, 1)
+
+    def _frame(self, system: Molecule, state: openmm.State) -> Batch:
+        x, f = (torch.from_numpy(array._value.reshape(1, -1)).float() for array in (state.getPositions(asNumpy=True), state.getForces(asNumpy=True)))
+        return Batch.of(x, torch.tensor([state.getPotentialEnergy()._value / system.kt]), f / system.kt, torch.ones(1))
 
     def _advance(self, context: openmm.Context, steps: int, replica: int) -> openmm.State:
         """Step and return positions and energy. Some platforms raise on NaN, others go on with it."""
         try:
             context.getIntegrator().step(steps)
-            state = context.getState(positions=True, energy=True)
+            state = context.getState(positions=True, energy=True, forces=True)
             if math.isfinite(state.getPotentialEnergy()._value):
                 return state
             reason = "its energy is not finite"

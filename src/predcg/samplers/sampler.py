@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
@@ -13,29 +14,31 @@ Bias = Callable[[Tensor], Tensor]
 
 
 class Sampler(ABC):
-    """Dynamics whose stationary density is exp(-u(x)), recorded every `stride` steps after `burn_in` steps.
+    """A Markov chain whose stationary density is exp(-u(x)), recorded every `stride` steps after `burn_in` steps.
 
     Args:
         timestep: integration step (ps for molecules).
-        friction: collision rate, 1 / time.
         stride: steps between recorded frames.
-        burn_in: steps before the first recorded frame.
+        burn_in: steps before the first recorded stride.
+        seed: the trajectories follow from it.
     """
 
-    def __init__(self, timestep: float, friction: float, stride: int, burn_in: int):
-        for name, value in {"timestep": timestep, "friction": friction, "stride": stride}.items():
+    def __init__(self, timestep: float, stride: int, burn_in: int, seed: int):
+        for name, value in {"timestep": timestep, "stride": stride}.items():
             if not value > 0:
                 raise InputError(f"sampler.{name}: expected a positive number; found {value}")
         if burn_in < 0:
             raise InputError(f"sampler.burn_in: expected a number of steps >= 0; found {burn_in}")
-        self.timestep, self.friction, self.stride, self.burn_in = timestep, friction, stride, burn_in
+        self.timestep, self.stride, self.burn_in, self.seed = timestep, stride, burn_in, seed
 
     @abstractmethod
-    def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None) -> Batch:
-        """`frames` configurations from each of R replicas, replica after replica: x (R · frames, D), with energies.
+    def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None) -> Batch:
+        """`frames` configurations from each of R replicas, replica after replica: x (R · frames, D), with energies and forces.
 
         Args:
             start: initial configurations, (R, D).
             frames: recorded frames per replica.
-            bias: further reduced energy in kT of x, (..., D) to (...,), under which the dynamics run.
+            bias: further reduced energy in kT of x, (..., D) to (...,), under which the dynamics run; energies and forces are without it.
+            folder: keeps checkpoints, from which a killed simulation goes on exactly, and in the end `frames.npz` and,
+                for molecules, `trajectory.dcd` with `topology.pdb`; a finished one is read, not run again.
         """

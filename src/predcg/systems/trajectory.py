@@ -9,6 +9,7 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.errors import InputError
+from predcg.files import atomic
 from predcg.systems.system import System
 
 UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1}
@@ -48,6 +49,15 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
     if not finite.all():
         raise InputError(f"acquisition.path: frame {int((~finite).nonzero()[0][0])} of {path!r} has NaN or inf coordinates; remove it")
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def write_trajectory(folder: Path, system: System, x: Tensor) -> None:
+    """`topology.pdb` and `trajectory.dcd` of a molecule's configurations, (N, D), as mdtraj and other programs read them."""
+    frames = mdtraj.Trajectory(x.view(len(x), -1, 3).cpu().numpy(), system.topology)
+    with atomic(folder / "topology.pdb") as temporary:
+        frames[0].save_pdb(str(temporary))
+    with atomic(folder / "trajectory.dcd") as temporary:
+        frames.save_dcd(str(temporary))
 
 
 def _array(file: Path, system: System, topology: str | None) -> np.ndarray:

@@ -46,8 +46,9 @@ class LogZBounds(pl.Callback):
         self._last = trainer.global_step
         exact = module.system.sample(self.draws)
         bounds = log_z_bounds(module.model, module.system, exact, self.draws, self.samples)
-        values = {f"sample/{name}": value for name, value in bounds.items()}
-        module.log_dict(values | {"step": float(trainer.global_step)})
+        # Straight to the loggers: what Lightning collects reaches them only after the checkpoint of this step, too late for a kill between.
+        for logger in trainer.loggers:
+            logger.log_metrics({f"sample/{name}": value for name, value in bounds.items()}, trainer.global_step)
 
     def state_dict(self) -> dict[str, int]:
         return {"last": self._last}
