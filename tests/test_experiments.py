@@ -17,7 +17,7 @@ EXPERIMENTS = listing(shipped("conf") / "experiment").split(", ")
 CLAIMS = sorted(shipped("experiments").rglob("*.yaml"))
 SMALL = {
     "exact": ["acquisition.frames=20", "acquisition.test_frames=20"],
-    "simulate": ["acquisition.frames=50", "acquisition.test_frames=50", "sampler.stride=1", "sampler.burn_in=0"],
+    "simulate": ["acquisition.frames=50", "acquisition.test_frames=50", "acquisition.replicas=10", "sampler.stride=1", "sampler.burn_in=0"],
     "none": [],
 }
 
@@ -31,11 +31,13 @@ def test_every_experiment_runs_for_one_step_and_reloads(experiment, tmp_path, mo
     selection = (shipped("conf") / "experiment" / f"{experiment}.yaml").read_text()
     acquisition = re.search(r"override /acquisition: (\w+)", selection)
     small = SMALL[acquisition.group(1) if acquisition else "none"]
-    folder = run(compose([f"experiment={experiment}", "steps=1", "epoch_steps=1", "logger=none", *small]))
+    small = [*small, "sampler.exchange=1"] if "/sampler: replica_exchange" in selection else small
+    once = [] if "\nsteps: 0" in selection else ["steps=1", "epoch_steps=1"]
+    folder = run(compose([f"experiment={experiment}", "logger=none", *once, *small]))
     assert (folder / "finished").exists()
     reloaded = load(folder)
     assert reloaded.model.generate(3).shape == (3, reloaded.system.size)
-    assert {file.stem for file in (folder / "figures").iterdir()} == set(compose([f"experiment={experiment}"]).figures)
+    assert {file.stem for file in (folder / "figures").glob("*")} == set(compose([f"experiment={experiment}"]).figures)
 
 
 def groups():

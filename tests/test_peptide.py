@@ -11,7 +11,7 @@ from openmm import app, unit
 
 from predcg.errors import InputError
 from predcg.systems import Molecule
-from predcg.systems.molecule import SHIPPED
+from predcg.systems.structure import SHIPPED
 from predcg.systems.peptide import build
 
 AMBER99 = ["amber99sbildn.xml", "amber99_obc.xml"]

@@ -129,8 +129,8 @@ def build(cfg: DictConfig) -> Nouns:
     """Construct the nouns of a complete configuration, whose `x` and `frame` are filled in from the system."""
     if cfg.batch_size < 1:
         raise InputError(f"batch_size: expected at least 1; found {cfg.batch_size}")
-    if cfg.steps < 1 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
-        raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}; found {cfg.steps}")
+    if cfg.steps < 0 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
+        raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}, or 0 for no training; found {cfg.steps}")
     system = construct(cfg, "system")
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")

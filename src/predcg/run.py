@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> Path:
-    """Acquire data, train on them, draw; return the run folder, which ends with the file `finished`.
+    """Acquire data, train on them (unless steps=0), draw; return the run folder, which ends with the file `finished`.
 
     A finished folder is returned as it is unless `force=true`; an unfinished one is resumed from its last checkpoint.
 
@@ -66,9 +66,10 @@ def run(cfg: DictConfig) -> Path:
         getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     try:
         torch.manual_seed(cfg.seed)
-        if len(data.train.x):
-            nouns.model.fit(data.train.x)
-        fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps)
+        if cfg.steps:
+            if len(data.train.x):
+                nouns.model.fit(data.train.x)
+            fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps)
         summary = draw(load(folder), cfg.figures, folder / "figures")
         summary["energy_evaluations"] = int(module.system.evaluations)
         summary["wall_time_s"] = round(time.perf_counter() - began, 1)
@@ -87,8 +88,9 @@ def load(folder: Path) -> Run:
     cfg = OmegaConf.load(folder / "config.yaml")
     nouns = build(cfg)
     module = _training(nouns)
-    module.load_state_dict(read_checkpoint(folder / LAST)["state_dict"])
-    data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv")
+    if cfg.steps:
+        module.load_state_dict(read_checkpoint(folder / LAST)["state_dict"])
+    data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv") if cfg.steps else []
     name = " ".join(folder.parts[-2:]).replace("default ", "")
     return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, data, history, cfg.seed)
 

@@ -3,6 +3,8 @@
 from predcg.figures.latent import latent_map
 from predcg.figures.molecule import bond_lengths, decoder_walk, energy_histogram, ramachandran, rg_histogram
 from predcg.figures.planar import bounds, contours, profile
+from predcg.figures.sampling import ladder
+from predcg.figures.speed import energy_speed, sampling_speed
 from predcg.figures.training import training
 
 __all__ = [
@@ -11,9 +13,12 @@ __all__ = [
     "contours",
     "decoder_walk",
     "energy_histogram",
+    "energy_speed",
+    "ladder",
     "latent_map",
     "profile",
     "ramachandran",
     "rg_histogram",
+    "sampling_speed",
     "training",
 ]

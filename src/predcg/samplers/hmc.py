@@ -11,6 +11,7 @@ from predcg.samplers.sampler import Bias
 from predcg.systems import System
 
 log = logging.getLogger(__name__)
+DIVERGED = 1000.0  # kT above its beginning, from where a trajectory is rejected at once, before its energy overflows
 
 
 class HMC(Chain):
@@ -32,7 +33,8 @@ class HMC(Chain):
 
     def begin(self, system: System, start: Tensor, bias: Bias | None, noise: torch.Generator) -> dict:
         u, own, total, total_slope = slope(system, start, bias)
-        return {"x": start, "u": u, "slope": own, "total": total, "total_slope": total_slope, "accepted": 0.0, "attempts": 0}
+        state = {"x": start, "beta": start.new_ones(len(start)), "u": u, "slope": own, "total": total, "total_slope": total_slope}
+        return state | {"accepted": 0.0, "attempts": 0}
 
     def advance(self, system: System, state: dict, steps: int, bias: Bias | None, noise: torch.Generator) -> None:
         masses = system.masses.to(state["x"]) / system.kt
@@ -40,14 +42,16 @@ class HMC(Chain):
             x, gradient = state["x"], state["total_slope"]
             v = torch.randn(x.shape, generator=noise, device=x.device, dtype=x.dtype) / masses.sqrt()
             before = state["total"] + 0.5 * (masses * v * v).sum(-1)
+            sound = torch.ones_like(before, dtype=torch.bool)
             for _ in range(self.leapfrog):
                 v = v - 0.5 * self.timestep * gradient / masses
-                x = x + self.timestep * v
+                x = torch.where(sound.unsqueeze(-1), x + self.timestep * v, state["x"])
                 u, own, total, gradient = slope(system, x, bias)
                 v = v - 0.5 * self.timestep * gradient / masses
+                sound &= total - before < DIVERGED
             after = total + 0.5 * (masses * v * v).sum(-1)
             uniform = torch.rand(len(x), generator=noise, device=x.device, dtype=x.dtype)
-            accept = uniform.log() < before - after
+            accept = sound & (uniform.log() < before - after)
             new = {"x": x, "u": u, "slope": own, "total": total, "total_slope": gradient}
             for key, value in new.items():
                 state[key] = torch.where(accept.unsqueeze(-1) if value.dim() == 2 else accept, value, state[key])

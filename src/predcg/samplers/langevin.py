@@ -89,7 +89,7 @@ class ReplicaExchange(Langevin):
         state = super().begin(system, start.repeat(rungs, 1), bias, noise)
         state["beta"] = (1 / torch.tensor(self.ladder, dtype=start.dtype, device=start.device)).repeat_interleave(copies)
         state["v"] = state["v"] / state["beta"].sqrt().unsqueeze(-1)
-        return state | {"attempts": 0, "accepted": torch.zeros(rungs - 1, dtype=torch.float64)}
+        return state | {"attempts": 0, "accepted": torch.zeros(rungs - 1, dtype=torch.float64, device=start.device)}
 
     def advance(self, system: System, state: dict, steps: int, bias: Bias | None, noise: torch.Generator) -> None:
         for _ in range(steps // self.exchange):
@@ -110,7 +110,7 @@ class ReplicaExchange(Langevin):
         for key in ("x", "u", "slope", "total_slope"):
             state[key] = state[key][source]
         state["v"] = state["v"][source] * scale
-        state["accepted"] += swap.double().mean(1).cpu()
+        state["accepted"] += swap.double().mean(1)
         state["attempts"] += 1
 
     def report(self, state: dict) -> None:

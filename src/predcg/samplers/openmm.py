@@ -21,7 +21,8 @@ class OpenMMLangevin(Sampler):
     """OpenMM's LangevinMiddleIntegrator, one replica after another, on the molecule's fastest platform.
 
     Not in threads: contexts of the Reference platform share one random generator, so that concurrent replicas would
-    neither be reproducible nor have independent noise. A killed simulation goes on with the replica that it was at. The rate in ns/day, over all replicas, stands in the progress bar.
+    neither be reproducible nor have independent noise. A killed simulation goes on with the replica that it was at. The rate
+    in ns/day, over all replicas, stands in the progress bar.
 
     Args:
         timestep_ps, friction_per_ps, stride, burn_in: see Sampler.

@@ -67,7 +67,7 @@ class Recorder:
             if getattr(system, "topology", None) is not None:
                 write_trajectory(self.folder, system, batch.x)
             batch.save(self.folder / "frames.npz")
-            for path in [*parts, self.folder / "state.pt"]:
+            for path in [*self.folder.glob("part_*.npz"), self.folder / "state.pt"]:
                 path.unlink(missing_ok=True)
         return batch
 

@@ -44,7 +44,7 @@ def fastest(system, frame: np.ndarray, budget_s: float = 0.05) -> tuple[str, str
     cost_us, notes, row = {}, [], np.empty(1 + frame.size)
     for name in (openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())):
         try:
-            context = _context(system, name)
+            context = new_context(system, name)
             evaluate(context, frame, row)
             begin, count = time.perf_counter(), 0
             while count == 0 or time.perf_counter() - begin < budget_s:
@@ -69,7 +69,8 @@ def evaluate(context, frame: np.ndarray, row: np.ndarray) -> None:
     state._getVectorAsNumpy(state.Forces, row[1:])
 
 
-def _context(system, platform: str):
+def new_context(system, platform: str):
+    """An OpenMM context on the named platform."""
     import openmm
 
     return openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName(platform))
@@ -86,7 +87,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             if context is None:
                 name, _, frame = payload.partition(b"\n")
                 name, timings = (name.decode(), "") if name else fastest(system, np.frombuffer(frame).reshape(-1, 3))
-                context, answer = _context(system, name), f"{name}\n{timings}".encode()
+                context, answer = new_context(system, name), f"{name}\n{timings}".encode()
             else:
                 frames = np.frombuffer(payload).reshape(-1, system.getNumParticles(), 3)
                 answer = np.empty((len(frames), 1 + frames[0].size))

@@ -62,7 +62,8 @@ class Batched:
         """Energies by kind in kJ/mol, (n,) each: bond, angle, torsion, nonbonded, solvation."""
         chunk = self.chunk(x)
         parts = [self._forcefield(x)(_blocks(x[begin : begin + chunk], chunk))[0] for begin in range(0, len(x), chunk)]
-        return {name: torch.cat([values.flatten() for values in kind])[: len(x)] for name, kind in zip(TERMS, zip(*parts, strict=True), strict=True)}
+        columns = zip(*parts, strict=True) if parts else [[x.new_empty(0)]] * len(TERMS)
+        return {name: torch.cat([values.flatten() for values in column])[: len(x)] for name, column in zip(TERMS, columns, strict=True)}
 
     def chunk(self, x: Tensor) -> int:
         """How many configurations are computed at a time: a power of two, so that few shapes are ever compiled."""
@@ -70,7 +71,7 @@ class Batched:
         most = MEMORY_BYTES // (ARRAYS * x.element_size() * pairs)
         if x.device.type == "cpu":
             most = min(most, torch.get_num_threads() * CACHED_PAIRS // pairs)
-        return max(1 << min(most.bit_length() - 1, (len(x) - 1).bit_length()), LEAST)
+        return max(1 << min(max(most, LEAST).bit_length() - 1, (len(x) - 1).bit_length()), LEAST)
 
     def __getstate__(self) -> dict:
         """Compiled code does not travel to another process."""
@@ -88,7 +89,8 @@ class Batched:
             return forcefield
         key = (blocks.shape, blocks.dtype, blocks.device, torch.get_num_threads())
         if key not in self._compiled:
-            self._compiled[key] = _compile(forcefield, blocks)
+            failed = forcefield in self._compiled.values()  # for another shape: it would fail and warn again
+            self._compiled[key] = forcefield if failed else _compile(forcefield, blocks)
         return self._compiled[key]
 
 
@@ -104,14 +106,14 @@ def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
     # Kept between sessions and away from the temporary folder, which is emptied.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "predcg" / "torch"))
     log.info("compiling the force field for %d configurations at a time (up to a minute, then kept on disk)", blocks.shape[0] * blocks.shape[-1])
-    function = torch.compile(forcefield, dynamic=False, fullgraph=True)
     # Strained by 0.02 nm and out of the global generator's sight, so that compiling changes no trajectory.
     strained = blocks + 0.02 * torch.randn(blocks.shape, generator=torch.Generator().manual_seed(0)).to(blocks)
     try:
+        function = torch.compile(forcefield, dynamic=False, fullgraph=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the compiler, about itself
             found = function(strained)[1]
-    except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as reason:
+    except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError, OSError) as reason:
         log.warning("the force field runs without compilation, several times slower: %s", str(reason).strip().splitlines()[0])
         return forcefield
     expected = forcefield(strained)[1]

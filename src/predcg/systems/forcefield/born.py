@@ -8,7 +8,6 @@ import openmm
 
 from predcg.errors import InputError
 
-
 NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 # The expressions that OpenMM's force-field files and its AMBER reader write; a captured number is a parameter of the model.
 DESCREENING = (
@@ -96,18 +95,17 @@ def read_custom(force: openmm.CustomGBForce, fallback: str) -> BornParameters:
 
 
 def _energy_terms(force: openmm.CustomGBForce, fallback: str) -> tuple[float, float]:
-    scale, surface, kinds = 0.0, 0.0, set()
+    scales, surface = {}, 0.0
     for text, _ in (force.getEnergyTermParameters(i) for i in range(force.getNumEnergyTerms())):
         if (found := _match(ACE, text)) is not None:
             surface = found[0]
         elif (found := _match(SELF, text) or _match(PAIR, text)) is not None:
-            scale = -found[0] * (1 / found[2] - 1 / found[1])
-            kinds.add(_match(SELF, text) is None)
+            scales[_match(SELF, text) is None] = -found[0] * (1 / found[2] - 1 / found[1])
         else:
             raise _unknown(force, f"its energy term {text.split(';')[0]}", fallback)
-    if len(kinds) != 2:
-        raise _unknown(force, "its energy terms, of which one is missing", fallback)
-    return scale, surface
+    if len(scales) != 2 or scales[True] != scales[False]:
+        raise _unknown(force, "a missing energy term, or one with other constants,", fallback)
+    return scales[True], surface
 
 
 def _match(template: str, text: str) -> list[float] | None:
@@ -122,7 +120,8 @@ def _table(function: openmm.Discrete2DFunction) -> np.ndarray:
 
 
 def _unknown(force: openmm.Force, what: str, fallback: str) -> InputError:
-    return InputError(f"system.forcefield: expected {force.getName()} to be HCT, OBC1, OBC2, GBn or GBn2 without salt and cut-off; {what} belongs to none of them{fallback}")
+    expected = "HCT, OBC1, OBC2, GBn or GBn2 without salt and cut-off"
+    return InputError(f"system.forcefield: expected {force.getName()} to be {expected}; {what} belongs to none of them{fallback}")
 
 
 def plain(quantity) -> float:

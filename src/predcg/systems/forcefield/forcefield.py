@@ -15,7 +15,9 @@ CLASH = 0.02
 
 
 class ForceField(nn.Module):
-    """Energy terms and their gradient: E = Σ ½k(r - r0)² + Σ ½k(θ - θ0)² + Σ k(1 + cos(nφ - φ0)) + Σ 4ε(σ¹²/r¹² - σ⁶/r⁶) + Σ qq/r + E_GB.
+    """Energy terms and their gradient.
+
+    E = Σ ½k(r - r0)² + Σ ½k(θ - θ0)² + Σ k(1 + cos(nφ - φ0)) + Σ 4ε(σ¹²/r¹² - σ⁶/r⁶) + Σ qq/r + E_GB, and CMAP.
 
     Blocks of W configurations lie side by side, x (K, 3, n, W): the innermost axis fills the vector registers of a CPU, and
     a block stays in its cache. All pairs are evaluated densely, since gathers over a list of pairs cost several times more.
@@ -34,9 +36,9 @@ class ForceField(nn.Module):
         index[one, other] = index[other, one] = np.arange(len(one))
         slots, filled = _slots(n, parameters)
         tensors = {
-            "first": first, "second": second, "slots": slots, "filled": filled[..., None], "one": one, "other": other,
-            "index": index, "others": (1 - np.eye(n))[:, :, None], "pair": parameters.pairs[:, one, other, None], "bond": parameters.bonds[1].T[..., None], "angle": parameters.angles[1].T[..., None],
-            "series": parameters.torsions[1][..., None],
+            "first": first, "second": second, "slots": slots, "filled": filled[..., None], "one": one, "other": other, "index": index,
+            "others": (1 - np.eye(n))[:, :, None], "pair": parameters.pairs[:, one, other, None], "bond": parameters.bonds[1].T[..., None],
+            "angle": parameters.angles[1].T[..., None], "series": parameters.torsions[1][..., None],
         }  # fmt: skip
         for name, value in tensors.items():
             self.register_buffer(name, torch.tensor(value), persistent=False)
@@ -46,7 +48,8 @@ class ForceField(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """The five TERMS in kJ/mol, (K, W) each, and the gradient in kJ/mol/nm, (K, 3, n, W), of x in nm, (K, 3, n, W).
 
-        What follows these two is of no use to a caller: intermediate arrays that a compiler so stores instead of computing them twice.
+        What follows these two is of no use to a caller: intermediate arrays, which a compiler so stores instead of
+        computing them twice.
         """
         difference = x[..., self.first, :] - x[..., self.second, :]
         slope, terms = torch.func.grad(self._bonded, has_aux=True)(difference)
@@ -127,7 +130,7 @@ def _slots(n: int, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
 
     So the sum over the terms of an atom is a gather: a scatter would be one atomic addition for each.
     """
-    torsions = [atoms for atoms in (parameters.torsions[0], parameters.maps[0][:, :4], parameters.maps[0][:, 4:])]
+    torsions = parameters.torsions[0], parameters.maps[0][:, :4], parameters.maps[0][:, 4:]
     atoms = np.concatenate([terms.T.ravel() for terms in (parameters.bonds[0], parameters.angles[0], *torsions)])
     places = [np.flatnonzero(atoms == atom) for atom in range(n)]
     slots, filled = np.zeros((2, n, max(map(len, places))))

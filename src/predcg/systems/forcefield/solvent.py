@@ -87,8 +87,9 @@ class GeneralisedBorn(nn.Module):
 
     def _born(self, screening: Tensor) -> tuple[Tensor, Tensor]:
         """1/B_i of I_i, and its derivative d(1/B)/dI, (..., n, W)."""
-        if not self.has_tanh:
-            return self.inverse - screening, -torch.ones_like(screening)
+        if not self.has_tanh:  # a collapsed molecule would have negative radii, whose f is not real: they end at one micrometre
+            born = self.inverse - screening
+            return born.clamp(min=1e-3), -(born > 1e-3).to(born)
         psi = screening / self.inverse
         alpha, beta, gamma = self.tanh
         bend = torch.tanh(psi * (alpha - psi * (beta - gamma * psi)))
