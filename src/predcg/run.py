@@ -46,8 +46,8 @@ def run(cfg: DictConfig) -> Path:
         log.info("finished already: %s (force=true runs it again)\n%s", folder, table(json.loads((folder / "summary.json").read_text())))
         return folder
     data = None if cfg.force else Data.load(folder / "data")
+    nouns.system.expect(cfg.steps * _rehearse(nouns, Batch.of(nouns.system.start(2))))
     if data is None:
-        _rehearse(nouns, Batch.of(nouns.system.start(2)))
         torch.manual_seed(cfg.seed)
         made = folder if (folder / "config.yaml").exists() and not cfg.force else begin(folder, resolved)
         try:
@@ -106,12 +106,14 @@ def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
     return summary
 
 
-def _rehearse(nouns: Nouns, batch: Batch) -> None:
-    """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything."""
+def _rehearse(nouns: Nouns, batch: Batch) -> int:
+    """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything; count its energy evaluations."""
+    before = int(nouns.system.evaluations)
     with torch.no_grad():
         loss = nouns.objective(nouns.model, nouns.system, batch).loss
     if not torch.isfinite(loss):
         raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one")
+    return int(nouns.system.evaluations) - before
 
 
 def _training(nouns: Nouns) -> Training:

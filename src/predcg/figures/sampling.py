@@ -54,7 +54,7 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         numbers |= {f"energy_{at}_reference": mean, f"energy_{at}_z": _apart((numbers[f"energy_{at}"], numbers[f"energy_{at}_error"]), (mean, error))}
         right.errorbar(at, mean - numbers[f"energy_{at}"], error, fmt="s", color=EXACT, capsize=3, label="OpenMM" if run is singles[0] else None)
     right.axhline(0, color="#999999", linewidth=0.8, zorder=0)
-    right.set(xlabel="temperature (K)", ylabel="mean energy − replica exchange (kJ/mol)")
+    right.set(xlabel="temperature (K)", ylabel="mean energy, relative (kJ/mol)")
     right.legend()
     return figure, numbers
 

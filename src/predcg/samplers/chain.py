@@ -36,7 +36,8 @@ class Chain(Sampler):
         recorder = Recorder(folder)
         if (finished := recorder.finished()) is not None:
             return finished
-        noise = torch.Generator(start.device).manual_seed(self.seed)
+        # Not the stream that torch.manual_seed of the same number gives to everything else.
+        noise = torch.Generator(start.device).manual_seed(self.seed + 2**32)
         total = self.burn_in + frames * self.stride
         system.expect(total * self.evaluations_per_step * self.replicas(len(start)))
         state = recorder.resume()

@@ -115,8 +115,8 @@ class ReplicaExchange(Langevin):
 
     def report(self, state: dict) -> None:
         tried = [(state["attempts"] + 1 - pair % 2) // 2 for pair in range(len(self.ladder) - 1)]
-        rates = [accepted / max(n, 1) for accepted, n in zip(state["accepted"].tolist(), tried, strict=True)]
+        rates = [accepted / n for accepted, n in zip(state["accepted"].tolist(), tried, strict=True) if n]
         rows = [(f"{a:.3g} T and {b:.3g} T", f"{rate:.0%}") for a, b, rate in zip(self.ladder, self.ladder[1:], rates, strict=False)]
         log.info("swaps accepted between neighbouring temperatures:\n%s", align(rows))
-        if min(rates) < 0.2:
-            log.warning("sampler.ladder: a pair of temperatures swaps less than 20 %% of its attempts; add a temperature between them")
+        if min(rates, default=1) < 0.2:
+            log.warning("sampler.ladder: a pair of temperatures swaps less than 20 % of its attempts; add a temperature between them")

@@ -19,8 +19,9 @@ class ForceField(nn.Module):
 
     E = Σ ½k(r - r0)² + Σ ½k(θ - θ0)² + Σ k(1 + cos(nφ - φ0)) + Σ 4ε(σ¹²/r¹² - σ⁶/r⁶) + Σ qq/r + E_GB, and CMAP.
 
-    Blocks of W configurations lie side by side, x (K, 3, n, W): the innermost axis fills the vector registers of a CPU, and
-    a block stays in its cache. All pairs are evaluated densely, since gathers over a list of pairs cost several times more.
+    Blocks of W configurations lie side by side, x (K, 3, n, W): the innermost axis fills the vector registers of a CPU.
+    Every index is the same for all of them, so that a gather costs no more than a read, and a sum over the terms or the
+    partners of an atom is a gather too, never a scatter.
 
     Args:
         system: every force in it is translated; InputError names one that has no translation.
