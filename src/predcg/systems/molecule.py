@@ -97,8 +97,6 @@ class Molecule(System):
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """u, (n,), and its gradient, (n, D), in kT and nm, of x, (n, D); uncounted and unchecked."""
-        if not torch.isfinite(x).all():
-            raise FloatingPointError(f"coordinates of configuration {int((~torch.isfinite(x)).any(-1).nonzero()[0])} are not finite")
         if isinstance(self._engine, Batched):
             energies, gradients = self._engine.evaluate(x)
         else:

@@ -1,8 +1,11 @@
 """A force field over batches of any size: in blocks, on every thread, compiled where that pays."""
 
 import copy
+import ctypes
+import functools
 import logging
 import os
+import platform
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +13,13 @@ from pathlib import Path
 import openmm
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from predcg.systems.forcefield.forcefield import TERMS, ForceField
 
 log = logging.getLogger(__name__)
 LANES = 32  # configurations side by side: two vector registers of the widest kind
-CACHED_PAIRS = 250_000  # pairs of atoms whose arrays stay in the cache of one core
+CACHED_PAIRS = 250_000  # pairs of atoms in a chunk on a CPU: the arrays of larger ones leave the cache
 MEMORY_BYTES = 4 << 30  # of the intermediate arrays of one call
 ARRAYS = 16  # of one number per pair of atoms that live at a time
 LEAST = 16  # configurations in a chunk: one register
@@ -46,6 +50,7 @@ class Batched:
         """Announce how many evaluations are coming; whether to compile follows from the total."""
         self._expected = max(self._expected, evaluations)
 
+    @torch.no_grad()  # also when called outside of autograd: a change of mode would compile again
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies in kJ/mol, (n,), and gradients in kJ/mol/nm, (n, D), of x in nm, (n, D), in the precision of x and on its device."""
         energies, gradients = x.new_empty(len(x)), torch.empty_like(x)
@@ -70,7 +75,7 @@ class Batched:
         pairs = (self.size // 3) ** 2
         most = MEMORY_BYTES // (ARRAYS * x.element_size() * pairs)
         if x.device.type == "cpu":
-            most = min(most, torch.get_num_threads() * CACHED_PAIRS // pairs)
+            most = min(most, CACHED_PAIRS // pairs)
         return max(1 << min(max(most, LEAST).bit_length() - 1, (len(x) - 1).bit_length()), LEAST)
 
     def __getstate__(self) -> dict:
@@ -103,13 +108,15 @@ def _blocks(x: Tensor, chunk: int) -> Tensor:
 
 def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
     """The compiled function where it can be had and agrees with the interpreter, else the interpreter."""
+    _keep_memory()
     # Kept between sessions and away from the temporary folder, which is emptied.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "predcg" / "torch"))
     log.info("compiling the force field for %d configurations at a time (up to a minute, then kept on disk)", blocks.shape[0] * blocks.shape[-1])
     # Strained by 0.02 nm and out of the global generator's sight, so that compiling changes no trajectory.
     strained = blocks + 0.02 * torch.randn(blocks.shape, generator=torch.Generator().manual_seed(0)).to(blocks)
     try:
-        function = torch.compile(forcefield, dynamic=False, fullgraph=True)
+        # A graph of its own for each shape: torch refuses to compile one function for more than a few.
+        function = torch.compile(make_fx(forcefield)(strained), dynamic=False, fullgraph=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the compiler, about itself
             found = function(strained)[1]
@@ -122,3 +129,12 @@ def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
         log.warning("the force field runs without compilation: torch's compiler changed its gradient by %.1e", apart.max())
         return forcefield
     return function
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Have the C library keep freed arrays of megabytes: fetching them anew from the system costs as much as computing them."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: smaller arrays come from the heap
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: whose end is not given back
