@@ -28,14 +28,14 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     counts = [np.histogram2d(*angle.T, BINS, [[-180, 180]] * 2)[0] for angle in angles]
     with np.errstate(divide="ignore"):
         surface = -np.log(counts[0] / counts[0].max())
-    image = left.imshow(surface.T, origin="lower", extent=[-180, 180, -180, 180], vmax=8, cmap="viridis")
+    image = left.imshow(surface.T, origin="lower", extent=[-180, 180, -180, 180], vmax=7, cmap="viridis_r")
     figure.colorbar(image, ax=left, label="free energy (kT)", shrink=0.8)
-    left.set(xlabel="φ (°)", ylabel="ψ (°)", xticks=[-180, 0, 180], yticks=[-180, 0, 180], title=f"{exchanges[0].system.temperature_kelvin:.0f} K")
+    left.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", xticks=[-180, 0, 180], yticks=[-180, 0, 180], title=f"{exchanges[0].system.temperature_kelvin:.0f} K")
     centres = (np.arange(BINS) + 0.5) * 360 / BINS - 180
     for count, style in zip(counts, ("-", ":"), strict=False):
         for axis, (name, colour) in enumerate((("φ", DATA), ("ψ", MODEL))):
             middle.semilogy(centres, count.sum(1 - axis) / count.sum(), style, color=colour, label=name if style == "-" else f"{name}, second run")
-    middle.set(xlabel="angle (°)", ylabel="probability per bin", xticks=[-180, 0, 180])
+    middle.set(xlabel="angle (degrees)", ylabel="probability per bin", xticks=[-180, 0, 180])
     middle.legend(fontsize=7)
     numbers = _agreement(*counts[:2]) if len(counts) > 1 else {}
     positive = [_mean((angle[:, 0] > 0) & (angle[:, 0] < math.degrees(2))) for angle in angles]
