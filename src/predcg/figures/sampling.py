@@ -21,16 +21,18 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     KL divergences are between counts with one added to each bin; their floor is what as many independent frames would give.
     Errors are those of block means. The rare basin is 0 < φ < 2 rad.
     """
-    exchanges = [run for run in runs if _frames(run).beta.unique().numel() > 1]
-    singles = [run for run in runs if run not in exchanges]
+    simulations = [(run.system, Batch.load(run.folder / "simulation/frames.npz")) for run in runs]
+    exchanges = [(system, frames) for system, frames in simulations if frames.beta.unique().numel() > 1]
+    singles = [(system, frames) for system, frames in simulations if frames.beta.unique().numel() == 1]
+    kelvin = exchanges[0][0].temperature_kelvin
     figure, (left, middle, right) = new(3, width=3.4)
-    angles = [_own(run) for run in exchanges]
+    angles = [_own(*simulation) for simulation in exchanges]
     counts = [np.histogram2d(*angle.T, BINS, [[-180, 180]] * 2)[0] for angle in angles]
     with np.errstate(divide="ignore"):
         surface = -np.log(counts[0] / counts[0].max())
     image = left.imshow(surface.T, origin="lower", extent=[-180, 180, -180, 180], vmax=7, cmap="viridis_r")
     figure.colorbar(image, ax=left, label="free energy (kT)", shrink=0.8)
-    left.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", xticks=[-180, 0, 180], yticks=[-180, 0, 180], title=f"{exchanges[0].system.temperature_kelvin:.0f} K")
+    left.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", xticks=[-180, 0, 180], yticks=[-180, 0, 180], title=f"{kelvin:.0f} K")
     centres = (np.arange(BINS) + 0.5) * 360 / BINS - 180
     for count, style in zip(counts, ("-", ":"), strict=False):
         for axis, (name, colour) in enumerate((("φ", DATA), ("ψ", MODEL))):
@@ -42,31 +44,27 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     numbers |= {"p_phi_positive": positive[0][0], "p_phi_positive_error": positive[0][1]}
     if len(positive) > 1:
         numbers["p_phi_positive_z"] = _apart(*positive[:2])
-    kelvin = []
-    for beta in _frames(exchanges[0]).beta.unique().tolist():
-        at = round(exchanges[0].system.temperature_kelvin / beta)
-        kelvin.append(at)
-        numbers[f"energy_{at}"], numbers[f"energy_{at}_error"] = _energy(exchanges[0], beta)
-    right.errorbar(kelvin, [0.0] * len(kelvin), [numbers[f"energy_{at}_error"] for at in kelvin], fmt="o", color=DATA, capsize=3, label="replica exchange")
-    for run in singles:
-        at = round(run.system.temperature_kelvin)
-        mean, error = _energy(run, 1.0)
+    ladder_kelvin = []
+    for beta in exchanges[0][1].beta.unique().tolist():
+        at = round(kelvin / beta)
+        ladder_kelvin.append(at)
+        numbers[f"energy_{at}"], numbers[f"energy_{at}_error"] = _energy(*exchanges[0], beta)
+    errors = [numbers[f"energy_{at}_error"] for at in ladder_kelvin]
+    right.errorbar(ladder_kelvin, [0.0] * len(errors), errors, fmt="o", color=DATA, capsize=3, label="replica exchange")
+    for index, (system, frames) in enumerate(singles):
+        at = round(system.temperature_kelvin)
+        mean, error = _energy(system, frames, 1.0)
         numbers |= {f"energy_{at}_reference": mean, f"energy_{at}_z": _apart((numbers[f"energy_{at}"], numbers[f"energy_{at}_error"]), (mean, error))}
-        right.errorbar(at, mean - numbers[f"energy_{at}"], error, fmt="s", color=EXACT, capsize=3, label="OpenMM" if run is singles[0] else None)
+        right.errorbar(at, mean - numbers[f"energy_{at}"], error, fmt="s", color=EXACT, capsize=3, label=None if index else "OpenMM")
     right.axhline(0, color="#999999", linewidth=0.8, zorder=0)
     right.set(xlabel="temperature (K)", ylabel="mean energy, relative (kJ/mol)")
     right.legend()
     return figure, numbers
 
 
-def _frames(run: Run) -> Batch:
-    return Batch.load(run.folder / "simulation/frames.npz")
-
-
-def _own(run: Run) -> np.ndarray:
+def _own(system: Molecule, frames: Batch) -> np.ndarray:
     """φ and ψ in degrees at the system's own temperature, replica after replica, (N, 2)."""
-    frames = _frames(run)
-    return run.system.backbone(frames.x[frames.beta == 1]).rad2deg().numpy()
+    return system.backbone(frames.x[frames.beta == 1]).rad2deg().numpy()
 
 
 def _mean(values: np.ndarray) -> tuple[float, float]:
@@ -74,10 +72,9 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(means.std(ddof=1) / math.sqrt(BLOCKS))
 
 
-def _energy(run: Run, beta: float) -> tuple[float, float]:
+def _energy(system: Molecule, frames: Batch, beta: float) -> tuple[float, float]:
     """Mean potential energy in kJ/mol at one temperature, with its error."""
-    frames = _frames(run)
-    return _mean(frames.u[frames.beta == beta].double().numpy() * run.system.kt)
+    return _mean(frames.u[frames.beta == beta].double().numpy() * system.kt)
 
 
 def _apart(one: tuple[float, float], other: tuple[float, float]) -> float:

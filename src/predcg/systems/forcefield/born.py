@@ -8,6 +8,7 @@ import openmm
 
 from predcg.errors import InputError
 
+FALLBACK = "; use OpenMM itself with system.workers=2"
 NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
 # The expressions that OpenMM's force-field files and its AMBER reader write; a captured number is a parameter of the model.
 DESCREENING = (
@@ -61,13 +62,13 @@ def read_obc2(force: openmm.GBSAOBCForce, coulomb: float) -> BornParameters:
     return BornParameters(charge, radius - 0.009, scale * (radius - 0.009), 0.009, tanh, energy, surface, engulfed=1.0)
 
 
-def read_custom(force: openmm.CustomGBForce, fallback: str) -> BornParameters:
-    """HCT, OBC1, OBC2, GBn or GBn2 as OpenMM writes them as a custom force. Raises InputError, ending in `fallback`, on any other."""
+def read_custom(force: openmm.CustomGBForce) -> BornParameters:
+    """HCT, OBC1, OBC2, GBn or GBn2 as OpenMM writes them as a custom force. Raises InputError on any other."""
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
     columns = dict(zip(names, np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())]).T, strict=True))
     values = {name: text for name, text, _ in (force.getComputedValueParameters(i) for i in range(force.getNumComputedValues()))}
     if values.keys() != {"I", "B"} or not {"charge", "or", "sr"} <= columns.keys() or force.getNumExclusions() or force.getNumGlobalParameters():
-        raise _unknown(force, "its values or parameters", fallback)
+        raise _unknown(force, "its values or parameters")
     neck = None
     if (found := _match(NECK, values["I"])) is not None:
         height, cutoff, _ = found
@@ -76,7 +77,7 @@ def read_custom(force: openmm.CustomGBForce, fallback: str) -> BornParameters:
         distance, depth = (_table(tables[name])[np.ix_(index, index)] for name in ("getd0", "getm0"))
         neck = np.stack([distance, height * depth]), cutoff
     elif _match(DESCREENING, values["I"]) is None:
-        raise _unknown(force, "its value I", fallback)
+        raise _unknown(force, "its value I")
     ones = np.ones_like(columns["or"])
     if _match(HCT_RADIUS, values["B"]) is not None:
         tanh, offset = None, 0.009
@@ -89,12 +90,12 @@ def read_custom(force: openmm.CustomGBForce, fallback: str) -> BornParameters:
     elif (found := _match(GBN2_RADIUS, values["B"])) is not None:
         tanh, offset = np.stack([columns[name] for name in ("alpha", "beta", "gamma")]), found[0]
     else:
-        raise _unknown(force, "its value B", fallback)
-    scale, surface = _energy_terms(force, fallback)
+        raise _unknown(force, "its value B")
+    scale, surface = _energy_terms(force)
     return BornParameters(columns["charge"], columns["or"], columns["sr"], offset, tanh, scale, surface, neck=neck)
 
 
-def _energy_terms(force: openmm.CustomGBForce, fallback: str) -> tuple[float, float]:
+def _energy_terms(force: openmm.CustomGBForce) -> tuple[float, float]:
     scales, surface = {}, 0.0
     for text, _ in (force.getEnergyTermParameters(i) for i in range(force.getNumEnergyTerms())):
         if (found := _match(ACE, text)) is not None:
@@ -102,9 +103,9 @@ def _energy_terms(force: openmm.CustomGBForce, fallback: str) -> tuple[float, fl
         elif (found := _match(SELF, text) or _match(PAIR, text)) is not None:
             scales[_match(SELF, text) is None] = -found[0] * (1 / found[2] - 1 / found[1])
         else:
-            raise _unknown(force, f"its energy term {text.split(';')[0]}", fallback)
+            raise _unknown(force, f"its energy term {text.split(';')[0]}")
     if len(scales) != 2 or scales[True] != scales[False]:
-        raise _unknown(force, "a missing energy term, or one with other constants,", fallback)
+        raise _unknown(force, "a missing energy term, or one with other constants,")
     return scales[True], surface
 
 
@@ -119,9 +120,9 @@ def _table(function: openmm.Discrete2DFunction) -> np.ndarray:
     return np.array(values).reshape(columns, rows).T
 
 
-def _unknown(force: openmm.Force, what: str, fallback: str) -> InputError:
+def _unknown(force: openmm.Force, what: str) -> InputError:
     expected = "HCT, OBC1, OBC2, GBn or GBn2 without salt and cut-off"
-    return InputError(f"system.forcefield: expected {force.getName()} to be {expected}; {what} belongs to none of them{fallback}")
+    return InputError(f"system.forcefield: expected {force.getName()} to be {expected}; {what} belongs to none of them{FALLBACK}")
 
 
 def plain(quantity) -> float:

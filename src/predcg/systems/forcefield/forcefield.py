@@ -118,9 +118,9 @@ def _differences(parameters: Parameters) -> tuple[list[int], np.ndarray, np.ndar
     """Which vectors x_first - x_second the bonded terms need, and how many of each kind, in the order in which they are used."""
     i, j = parameters.bonds[0].T
     a, b, c = parameters.angles[0].T
-    torsions = [parameters.torsions[0], parameters.maps[0][:, :4], parameters.maps[0][:, 4:]]
+    periodic, *maps = parameters.quadruples
     pairs = [(i, j), (a, b), (c, b)]
-    for d, e, f, g in (atoms.T for atoms in torsions if atoms is torsions[0] or len(atoms)):
+    for d, e, f, g in (atoms.T for atoms in (periodic, *(atoms for atoms in maps if len(atoms)))):
         pairs += [(d, e), (f, e), (f, g)]
     first, second = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
     return [len(ends[0]) for ends in pairs], first, second
@@ -131,8 +131,7 @@ def _slots(n: int, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
 
     So the sum over the terms of an atom is a gather: a scatter would be one atomic addition for each.
     """
-    torsions = parameters.torsions[0], parameters.maps[0][:, :4], parameters.maps[0][:, 4:]
-    atoms = np.concatenate([terms.T.ravel() for terms in (parameters.bonds[0], parameters.angles[0], *torsions)])
+    atoms = np.concatenate([terms.T.ravel() for terms in (parameters.bonds[0], parameters.angles[0], *parameters.quadruples)])
     places = [np.flatnonzero(atoms == atom) for atom in range(n)]
     slots, filled = np.zeros((2, n, max(map(len, places))))
     for atom, found in enumerate(places):

@@ -6,11 +6,10 @@ import numpy as np
 import openmm
 
 from predcg.errors import InputError
-from predcg.systems.forcefield.born import BornParameters, plain, read_custom, read_obc2
+from predcg.systems.forcefield.born import FALLBACK, BornParameters, plain, read_custom, read_obc2
 
 COULOMB = 138.93545764438198  # kJ/mol nm per squared elementary charge: 1/(4πε_0) as OpenMM has it
 WITHOUT_ENERGY = (openmm.CMMotionRemover, openmm.MonteCarloBarostat, openmm.MonteCarloAnisotropicBarostat, openmm.MonteCarloMembraneBarostat)
-FALLBACK = "; use OpenMM itself with system.workers=2"
 
 
 class Parameters(NamedTuple):
@@ -31,6 +30,11 @@ class Parameters(NamedTuple):
     maps: tuple[np.ndarray, np.ndarray, list[np.ndarray]]
     pairs: np.ndarray
     born: BornParameters | None
+
+    @property
+    def quadruples(self) -> tuple[np.ndarray, ...]:
+        """Atoms of the periodic torsions, and of the first and the second torsion of the maps, (m, 4) each."""
+        return self.torsions[0], self.maps[0][:, :4], self.maps[0][:, 4:]
 
 
 def read(system: openmm.System) -> Parameters:
@@ -61,7 +65,7 @@ def read(system: openmm.System) -> Parameters:
             case openmm.GBSAOBCForce() | openmm.CustomGBForce() if born is None:
                 if force.getNonbondedMethod() != force.NoCutoff:
                     raise InputError(f"system.forcefield: expected {force.getName()} without a cut-off{FALLBACK}")
-                born = read_obc2(force, COULOMB) if isinstance(force, openmm.GBSAOBCForce) else read_custom(force, FALLBACK)
+                born = read_obc2(force, COULOMB) if isinstance(force, openmm.GBSAOBCForce) else read_custom(force)
             case _:
                 raise InputError(f"system.forcefield: the batched form has no {force.getName()}{FALLBACK}")
     maps = np.array(maps, dtype=int).reshape(-1, 9)
