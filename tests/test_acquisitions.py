@@ -1,5 +1,8 @@
 """Acquisitions: frames and their order, and files that are checked before anything is learnt from them."""
 
+import logging
+from pathlib import Path
+
 import mdtraj
 import numpy as np
 import pytest
@@ -8,8 +11,9 @@ import torch
 from predcg.acquisitions import Exact, Load, Nothing, Simulate
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
-from predcg.samplers import Sampler
-from predcg.systems import Harmonic
+from predcg.samplers import Langevin, Sampler
+from predcg.systems import Harmonic, Molecule, Peptide, Regularised
+from predcg.systems.chirality import census, centres
 
 
 class Counter(Sampler):
@@ -25,9 +29,49 @@ class Counter(Sampler):
 def test_simulated_frames_are_split_in_blocks_of_every_trajectory():
     data = Simulate(frames=12, test_frames=24, replicas=2, blocks=3).acquire(None, Harmonic([1.0, 1.0]), Counter())
     assert data.train.x.shape == (12, 2) and data.test.x.shape == (24, 2)
-    assert data.train.x[data.train.x[:, 0] == 1, 1].tolist() == [0, 1, 6, 7, 12, 13]
+    assert data.train.x[data.train.x[:, 0] == 1, 1].tolist() == [0, 6, 12, 1, 7, 13]
     together = torch.cat([data.train.x, data.test.x])
     assert len(together.unique(dim=0)) == 36
+
+
+def test_smaller_training_sets_are_nested_and_keep_what_is_held_out():
+    sizes = {n: Simulate(12, 24, replicas=2, blocks=3, first=n).acquire(None, Harmonic([1.0, 1.0]), Counter()) for n in (4, 8, 12)}
+    for n, data in sizes.items():
+        assert torch.equal(data.train.x, sizes[12].train.x[:n]) and torch.equal(data.test.x, sizes[12].test.x)
+    assert set(sizes[4].train.x[:, 0].tolist()) == {0, 1}
+    with pytest.raises(InputError, match="acquisition.first: expected between 1 and frames = 12; found 13"):
+        Simulate(12, 24, replicas=2, blocks=3, first=13)
+
+
+def simulate(tmp_path, name, scales, **changes):
+    """Acquire in a run folder of this name, with a sampler that counts its energies."""
+    settings = {"timestep": 0.1, "friction": 1.0, "stride": 1, "burn_in": 3, "seed": 0} | changes
+    system, folder = Harmonic(scales), tmp_path / name / "simulation"
+    folder.parent.mkdir()
+    torch.manual_seed(3)
+    data = Simulate(4, 4, replicas=2, blocks=1, kept=str(tmp_path / "kept")).acquire(None, system, Langevin(**settings), folder)
+    return data, folder.resolve(), int(system.evaluations)
+
+
+def test_a_simulation_is_made_once_and_shared(tmp_path, monkeypatch):
+    first, kept, evaluations = simulate(tmp_path, "a", [1.0, 2.0])
+    written = (kept / "frames.npz").stat().st_mtime_ns
+    monkeypatch.setattr(Langevin, "advance", lambda *a: pytest.fail("simulated again"))
+    second, same, counted = simulate(tmp_path, "b", [1.0, 2.0])
+    assert same == kept and (kept / "frames.npz").stat().st_mtime_ns == written
+    assert torch.equal(first.train.x, second.train.x) and torch.equal(first.test.x, second.test.x)
+    assert counted == pytest.approx(evaluations, abs=2)  # but for the one of each start
+    monkeypatch.undo()
+    others = [simulate(tmp_path, "c", [1.0, 2.5])[1], simulate(tmp_path, "d", [1.0, 2.0], seed=1)[1], simulate(tmp_path, "e", [1.0, 2.0], stride=2)[1]]
+    assert len({kept, *others}) == 4
+
+
+def test_a_simulation_is_known_by_what_its_energy_depends_on(ala2):
+    warmer = Molecule("ala2.pdb", ["amber96.xml", "amber96_obc.xml"], 331.0)
+    other_solvent = Molecule("ala2.pdb", ["amber96.xml", "implicit/hct.xml"], 330.0)
+    unlabelled = Molecule("ala2.pdb", ["amber96.xml", "amber96_obc.xml"], 330.0)
+    assert len({system.fingerprint() for system in (ala2, warmer, other_solvent, unlabelled)}) == 3
+    assert Regularised(Harmonic([1.0]), 5.0).fingerprint() != Regularised(Harmonic([1.5]), 5.0).fingerprint()
 
 
 def test_simulation_starts_from_every_basin(ala2):
@@ -127,6 +171,152 @@ def test_files_that_are_missing_broken_or_ambiguous_are_refused(ala2, tmp_path):
     Batch.of(ala2.start(1)).save(tmp_path / "one.npz")
     with pytest.raises(InputError, match="enough frames"):
         load(tmp_path / "one.npz", ala2)
+
+
+@pytest.mark.parametrize("suffix", ["columns.txt", "npz", "dcd"])
+def test_every_third_frame_is_read_of_any_format(suffix, frames, ala2, tmp_path):
+    path, arguments = tmp_path / f"frames.{suffix}", {"stride": 3, "test_fraction": 0.4}
+    if suffix == "columns.txt":
+        np.savetxt(path, frames.T.numpy())
+        arguments["unit"] = "nanometer"
+    elif suffix == "npz":
+        Batch.of(frames).save(path)
+    else:
+        mdtraj.Trajectory(frames.view(-1, 22, 3).numpy(), ala2.topology).save(str(path))
+    data = load(path, ala2, **arguments)
+    assert torch.allclose(torch.cat([data.train.x, data.test.x]), frames[[0, 3, 6]], atol=1e-6)
+    assert len(data.train.x) == 2
+
+
+def test_a_stride_counts_forwards_and_frames_are_named_as_in_the_file(frames, ala2, tmp_path):
+    frames[6, 7] = torch.nan
+    Batch.of(frames).save(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="acquisition.stride: expected at least 1; found 0"):
+        load(tmp_path / "a.npz", ala2, stride=0)
+    with pytest.raises(InputError, match="frame 6 of .* NaN or inf"):
+        load(tmp_path / "a.npz", ala2, stride=3)
+
+
+@pytest.fixture
+def solvated(frames, ala2):
+    """The frames behind two water molecules."""
+    waters = mdtraj.Topology()
+    chain = waters.add_chain()
+    for _ in range(2):
+        residue = waters.add_residue("HOH", chain)
+        for name, element in (("O", "oxygen"), ("H1", "hydrogen"), ("H2", "hydrogen")):
+            waters.add_atom(name, getattr(mdtraj.element, element), residue)
+    xyz = torch.cat([torch.rand(8, 6, 3), frames.view(8, 22, 3)], 1)
+    return mdtraj.Trajectory(xyz.numpy(), waters.join(ala2.topology))
+
+
+@pytest.mark.parametrize("suffix", ["dcd", "pdb"])
+def test_a_selection_finds_the_molecule_in_a_larger_system(suffix, solvated, frames, ala2, tmp_path):
+    path, top = tmp_path / f"solvated.{suffix}", tmp_path / "solvated.pdb"
+    solvated.save(str(path))
+    if suffix == "dcd":
+        solvated[0].save(str(top))
+    data = load(path, ala2, topology=str(top), atoms="protein", stride=2)
+    assert torch.allclose(torch.cat([data.train.x, data.test.x]), frames[::2], atol=6e-5)  # a PDB keeps 0.0001 nm
+    with pytest.raises(InputError, match="acquisition.atoms: expected 22 atoms as in the system; 'water' of .* has 6 atoms"):
+        load(path, ala2, topology=str(top), atoms="water")
+    with pytest.raises(InputError, match=r"atom 0 is HOH0-O \(O\) in .*, ACE1-H1 \(H\) in the system; select others"):
+        load(path, ala2, topology=str(top), atoms="index < 22")
+    with pytest.raises(InputError, match="acquisition.atoms: expected an mdtraj selection such as 'protein'; found 'resname and'"):
+        load(path, ala2, topology=str(top), atoms="resname and")
+    with pytest.raises(InputError, match="acquisition.atoms: 'name XX' selects none of the file's 28 atoms"):
+        load(path, ala2, topology=str(top), atoms="name XX")
+
+
+def test_a_selection_needs_the_topology_of_its_file(solvated, ala2, tmp_path):
+    solvated.save(str(tmp_path / "a.dcd"))
+    with pytest.raises(InputError, match="acquisition.topology: .dcd files have none of their own"):
+        load(tmp_path / "a.dcd", ala2, atoms="protein")
+    solvated[0].atom_slice(range(3, 28)).save(str(tmp_path / "smaller.pdb"))
+    with pytest.raises(InputError, match="cannot be read: The topology and the trajectory files might not contain the same atoms"):
+        load(tmp_path / "a.dcd", ala2, topology=str(tmp_path / "smaller.pdb"), atoms="protein")
+    for suffix, unit in ((".npy", "nanometer"), (".txt", "nanometer"), (".npz", None)):
+        (tmp_path / f"a{suffix}").touch()
+        with pytest.raises(InputError, match=f"acquisition.atoms: {suffix} files have no topology to select from; found 'protein'"):
+            load(tmp_path / f"a{suffix}", ala2, unit=unit, atoms="protein")
+
+
+def test_atoms_in_another_order_are_refused(frames, ala2, tmp_path):
+    trajectory = mdtraj.Trajectory(frames.view(-1, 22, 3).numpy(), ala2.topology)
+    trajectory.save(str(tmp_path / "a.dcd"))
+    trajectory[0].save(str(tmp_path / "a.pdb"))
+    lines = (tmp_path / "a.pdb").read_text().splitlines()
+    alpha = next(i for i, line in enumerate(lines) if line[12:16] == " HA ")
+    lines[alpha], lines[alpha + 1] = lines[alpha + 1], lines[alpha]
+    (tmp_path / "other.pdb").write_text("\n".join(lines))
+    load(tmp_path / "a.dcd", ala2, topology=str(tmp_path / "a.pdb"))
+    with pytest.raises(InputError, match=r"atom 9 is ALA2-CB \(C\) in .*, ALA2-HA \(H\) in the system"):
+        load(tmp_path / "a.dcd", ala2, topology=str(tmp_path / "other.pdb"))
+    with pytest.raises(InputError, match=r"atom 9 is ALA2-CB \(C\) in .*, ALA2-HA \(H\) in the system"):
+        load(tmp_path / "other.pdb", ala2)
+
+
+def test_mirrored_frames_are_refused(frames, ala2, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "predcg")
+    Batch.of(frames).save(tmp_path / "a.npz")
+    load(tmp_path / "a.npz", ala2)
+    assert caplog.messages == ["chirality: ALA2 L in all 8 frames"]
+    frames[[3, 5, 6]] *= -1
+    Batch.of(frames).save(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="expected ALA2 L as in the system's first model; 3 of 8 frames .* the first is frame 3; look for mirrored"):
+        load(tmp_path / "a.npz", ala2)
+    with pytest.raises(InputError, match="1 of 4 frames .* the first is frame 6; look for mirrored"):
+        load(tmp_path / "a.npz", ala2, stride=2)
+
+
+def test_the_census_sees_every_centre_of_every_frame():
+    peptide = Peptide("ACE-GIT-NME", ["amber96.xml", "amber96_obc.xml"], 300.0)
+    assert list(centres(peptide)) == ["ILE3 L", "ILE3-CB S", "THR4 L", "THR4-CB R"]  # as in nature; glycine has none
+    model = peptide.models[0].view(-1, 3)
+    x = torch.stack([model, model.roll(1, -1) + 0.3, model * torch.tensor([-1.0, 1.0, 1.0]), *[model] * 3])  # turned, mirrored, and three permuted
+    for frame, (residue, one, other) in enumerate([(2, "CG1", "CG2"), (3, "N", "C"), (3, "OG1", "CG2")], start=3):
+        index = {atom.name: atom.index for atom in peptide.topology.residue(residue).atoms}
+        x[frame, [index[one], index[other]]] = x[frame, [index[other], index[one]]]
+    expected = [[True] * 4, [True] * 4, [False] * 4, [True, False, True, True], [True, True, False, True], [True, True, True, False]]
+    assert census(peptide, x.flatten(1)).tolist() == expected
+    assert torch.equal(census(peptide, x.view(2, 3, -1)), torch.tensor(expected).view(2, 3, 4))
+
+
+def test_frames_of_a_plane_have_no_handedness(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "predcg")
+    plane = Harmonic([1.0, 1.0])
+    Batch.of(plane.sample(8)).save(tmp_path / "a.npz")
+    load(tmp_path / "a.npz", plane)
+    assert census(plane, plane.sample(8)).shape == (8, 0) and caplog.messages == []
+
+
+def test_frames_that_occur_twice_are_reported(frames, ala2, tmp_path, caplog):
+    frames[[4, 6, 7]] = frames[[2, 0, 2]]
+    Batch.of(frames).save(tmp_path / "a.npz")
+    data = load(tmp_path / "a.npz", ala2)
+    assert torch.equal(torch.cat([data.train.x, data.test.x]), frames)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "3 of 8 frames repeat an earlier one exactly, frame 6 that of 0;" in caplog.text
+    load(tmp_path / "a.npz", ala2, stride=2)
+    assert "2 of 4 frames repeat an earlier one exactly, frame 6 that of 0;" in caplog.text
+
+
+def test_frames_of_the_publication_are_read_as_published(ala2, caplog):
+    authors = Path(__file__).parents[2] / "shared" / "data" / "schoberl_ala2_500.txt"
+    if not authors.exists():
+        pytest.skip("the authors' 500 frames are not here; the other tests of this file need nothing")
+    caplog.set_level(logging.INFO, "predcg")
+    data = load(authors, ala2, unit="angstrom", test_fraction=0.9)
+    x = torch.cat([data.train.x, data.test.x])
+    assert (len(data.train.x), len(data.test.x)) == (50, 450)
+    assert caplog.messages == ["chirality: ALA2 L in all 500 frames"]  # and none twice
+    r, mass = x.view(500, 22, 3).double().numpy(), ala2.masses[::3].double().numpy()
+    assert np.linalg.norm(r[:, 7] - r[:, 6], axis=-1) == pytest.approx(0.101, abs=1e-5)  # N-H is constrained
+    centred = r - np.average(r, axis=1, weights=mass)[:, None]
+    rg = np.sqrt(np.average((centred**2).sum(-1), axis=1, weights=mass))
+    assert (rg.mean(), rg.std()) == (pytest.approx(0.24446, abs=1e-5), pytest.approx(0.00874, abs=1e-5))
+    label = ala2.label(x)
+    assert [(label == basin).sum().item() for basin in (0, 1, 2)] == [12, 256, 142]
 
 
 def test_data_survive_the_disk(tmp_path):

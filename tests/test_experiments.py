@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from predcg import figures
 from predcg.config import build, compose, listing, shipped
+from predcg.draw import expand
 from predcg.run import load, run
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +61,7 @@ def test_every_group_option_can_be_selected(choice, tmp_path, monkeypatch):
 def test_every_claim_names_runs_that_compose_and_a_figure_that_exists(claim):
     content = OmegaConf.to_container(OmegaConf.load(claim))
     assert set(content) == {"runs", "figure", "expect"} and content["figure"] in figures.__all__
-    for overrides in content["runs"]:
+    for overrides in expand(content["runs"]):
         compose(overrides)
     for expected in content["expect"].values():
         assert expected["source"] and ({"value", "tolerance"} <= expected.keys() or {"at_least", "at_most"} & expected.keys())

@@ -9,20 +9,21 @@ ROOT = Path(predcg.__file__).parent
 FLOORS = [
     {"errors", "files", "progress", "batch"},
     {"observables", "transforms", "densities", "priors", "systems"},
-    {"model", "importance", "samplers", "results"},
+    {"model", "posteriors", "importance", "gibbs", "samplers", "results"},
     {"objectives", "acquisitions", "figures"},
     {"training"},
     {"config", "folder", "run"},
-    {"draw"},
+    {"draw", "gallery"},
 ]
 # Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
 BESIDE = {
     "files": set(), "batch": {"errors", "files"}, "transforms": {"observables"}, "densities": {"observables", "transforms"},
-    "systems": {"observables"}, "importance": {"model"}, "results": {"model"}, "samplers": {"results"}, "run": {"config", "folder"},
+    "systems": {"observables"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
+    "results": {"model", "posteriors"}, "samplers": {"results"}, "run": {"config", "folder"}, "draw": {"gallery"},
 }  # fmt: skip
 HOMES = {
     "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training",),
-    "matplotlib": ("figures",), "hydra": ("config.py", "run.py", "draw.py"), "omegaconf": ("config.py", "folder.py", "run.py", "draw.py"),
+    "matplotlib": ("figures",), "hydra": ("config.py", "run.py"), "omegaconf": ("config.py", "folder.py", "run.py", "gallery.py"),
     "wandb": (),
 }  # fmt: skip
 

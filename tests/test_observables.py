@@ -1,17 +1,19 @@
 """Observables agree with mdtraj to 1e-5, have a gradient, and do not care where the molecule is."""
 
+from itertools import combinations
+
 import mdtraj
 import numpy as np
 import pytest
 import torch
 
 from predcg.errors import InputError
-from predcg.observables import AlignedCoordinates, Angles, Dihedrals, Distances, RadiusOfGyration
+from predcg.observables import AlignedCoordinates, Angles, Dihedrals, DistanceRMSD, Distances, RadiusOfGyration
 
 PAIRS, TRIPLES, QUADS = [[0, 1], [4, 20]], [[4, 6, 8], [6, 8, 14]], [[4, 6, 8, 14], [6, 8, 14, 16], [1, 4, 6, 8]]
 
 
-@pytest.fixture(params=["distances", "angles", "dihedrals", "gyration", "aligned"])
+@pytest.fixture(params=["distances", "angles", "dihedrals", "gyration", "aligned", "distance_rmsd"])
 def pair(request, ala2):
     """An observable, and the same from mdtraj."""
     reference = ala2.models[1]
@@ -27,12 +29,19 @@ def pair(request, ala2):
         from_com = trajectory.xyz - mdtraj.compute_center_of_mass(trajectory)[:, None]
         return np.sqrt(np.average((from_com**2).sum(-1), axis=1, weights=masses))[:, None]
 
+    def distance_rmsd(trajectory):
+        pairs = list(combinations(range(22), 2))
+        other = mdtraj.Trajectory(reference.view(1, -1, 3).numpy(), ala2.topology)
+        difference = mdtraj.compute_distances(trajectory, pairs) - mdtraj.compute_distances(other, pairs)
+        return np.sqrt((difference**2).mean(1, keepdims=True))
+
     return {
         "distances": (Distances(PAIRS), lambda t: mdtraj.compute_distances(t, PAIRS)),
         "angles": (Angles(TRIPLES), lambda t: mdtraj.compute_angles(t, TRIPLES)),
         "dihedrals": (Dihedrals(QUADS), lambda t: mdtraj.compute_dihedrals(t, QUADS)),
         "gyration": (RadiusOfGyration(masses), gyration),
         "aligned": (AlignedCoordinates(reference.tolist()), superposed),
+        "distance_rmsd": (DistanceRMSD(reference.tolist()), distance_rmsd),
     }[request.param]
 
 
@@ -74,6 +83,24 @@ def test_straight_angles_have_finite_values_and_gradients():
     x = torch.tensor([0.0, 0, 0, 1, 0, 0, 2, 0, 0], requires_grad=True)
     angle = Angles([[0, 1, 2]])(x)
     assert angle.item() == pytest.approx(np.pi)
+
+
+def test_distance_rmsd_of_the_reference_is_zero_with_a_finite_gradient(ala2):
+    x = ala2.models[1].clone().requires_grad_()
+    value = DistanceRMSD(x.tolist())(x)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    assert value.item() == 0 and gradient.isfinite().all()
+
+
+def test_distance_rmsd_of_many_atoms_far_from_the_origin_keeps_its_digits():
+    x = 0.3 * torch.randn(50 * 3)
+    assert DistanceRMSD(x.tolist())(x + 10.0).item() < 2e-6  # float32 is spaced by 1e-6 at 10 nm
+
+
+@pytest.mark.parametrize("reference", [[0.0, 0, 0], [0.0] * 7])
+def test_a_reference_without_pairs_or_with_broken_atoms_is_refused(reference):
+    with pytest.raises(InputError, match=f"reference: expected three coordinates .* found {len(reference)} numbers"):
+        DistanceRMSD(reference)
 
 
 def test_rows_of_the_wrong_length_are_refused():

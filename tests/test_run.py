@@ -219,18 +219,6 @@ def test_draw_runs_what_is_missing_and_judges(monkeypatch, capsys, tmp_path):
     assert call(monkeypatch, program=draw.main) == 2
 
 
-@pytest.mark.parametrize(
-    ("found", "expected", "met"),
-    [
-        (1.05, {"value": 1.0, "tolerance": 0.1}, True), (1.2, {"value": 1.0, "tolerance": 0.1}, False),
-        (0.95, {"at_least": 0.9}, True), (0.85, {"at_least": 0.9}, False), (0.2, {"at_most": 0.1}, False),
-        (float("nan"), {"value": 1.0, "tolerance": 0.1}, False), (float("nan"), {"at_least": 0.0}, False),
-    ],
-)  # fmt: skip
-def test_judgement(found, expected, met):
-    assert draw.judge(found, expected) is met
-
-
 def test_compose_refuses_what_the_command_line_refuses():
     with pytest.raises(InputError, match="experiment: expected one of"):
         compose(["experiment=nonsense"])

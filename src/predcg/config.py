@@ -19,6 +19,7 @@ from predcg.acquisitions import Acquisition
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives import Objective
+from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import Sampler
 from predcg.systems import System
@@ -116,6 +117,7 @@ class Nouns(NamedTuple):
     system: System
     model: Model
     prior: Prior
+    posterior: Posterior | None
     objective: Objective
     acquisition: Acquisition
     sampler: Sampler
@@ -139,7 +141,7 @@ def build(cfg: DictConfig) -> Nouns:
     if cfg.frame is None:
         cfg.frame = getattr(system, "frame", None)
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
-    rest = {key: construct(cfg, key) for key in Nouns._fields[2:-1]}
+    rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
     return Nouns(system, model, **rest, callbacks=list(construct(cfg, "callbacks").values()))
 
 

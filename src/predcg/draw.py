@@ -1,18 +1,24 @@
-"""A figure's yaml in; picture, numbers and verdict out."""
+"""A claim in; picture, numbers and verdict out."""
 
+import json
 import logging
 import sys
+import time
+from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from predcg import figures
 from predcg.config import compose, listing, shipped
 from predcg.errors import InputError
+from predcg.figures.speed import machine
 from predcg.figures.style import save
-from predcg.files import write_json
+from predcg.files import atomic, write_json
+from predcg.folder import _commit
+from predcg.gallery import claim, keep, kept, page, rows
 from predcg.results import align
 from predcg.run import load, run
 
@@ -28,21 +34,99 @@ def draw(name: str, overrides: list[str]) -> bool:
         Whether every number is within its tolerance.
 
     Raises:
-        InputError: no such figure, or a run that cannot be made.
+        InputError: no such claim, or one that cannot be drawn.
     """
-    path = shipped("experiments") / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(f"figure: expected one of {listing(shipped('experiments'))}; found {name!r}")
-    claim = OmegaConf.to_container(OmegaConf.load(path))
-    finished = [load(run(compose([*run_overrides, *overrides]))) for run_overrides in claim["runs"]]
-    torch.manual_seed(0)
-    picture, numbers = getattr(figures, claim["figure"])(finished)
+    picture, result = make(name, overrides)
     target = Path("outputs/figures") / name
     save(picture, target)
-    verdicts = {key: judge(numbers[key], expected) for key, expected in claim["expect"].items()}
-    write_json(target.with_suffix(".json"), {"numbers": numbers, "expect": claim["expect"], "met": verdicts})
-    print(f"\n{target}.png\n{report(numbers, claim['expect'], verdicts)}")
-    return all(verdicts.values())
+    write_json(target.with_suffix(".json"), result)
+    print(f"\n{target}.png\n{align(rows(result))}")
+    return all(result["met"].values())
+
+
+def draw_all(names: list[str], overrides: list[str]) -> bool:
+    """Draw claims, keep each result beside its claim as soon as it is drawn, and rewrite experiments/README.md.
+
+    Args:
+        names: what is drawn, again if need be; when empty, every claim without a kept result.
+        overrides: empty, or `force=true`: every claim is drawn again, from its finished runs.
+
+    Returns:
+        Whether every number of these claims is within its tolerance.
+
+    Raises:
+        InputError: no checkout, other overrides, no such claim, or one that cannot be drawn.
+    """
+    folder = shipped("experiments")
+    if folder.parent == Path(__file__).parent:
+        raise InputError("--all: expected a checkout, which keeps the results; found an installed package; clone the repository and pip install -e .")
+    if overrides not in ([], ["force=true"]):
+        raise InputError(f"--all: expected no override but force=true, since a claim says all about its runs; found {' '.join(overrides)}")
+    chosen, met = names or listing(folder).split(", "), []
+    for name in chosen:
+        claim(folder, name)  # refused before any is drawn
+    try:
+        for name in chosen:
+            result = None if names or overrides else kept(folder, name)
+            if result is None:
+                picture, result = make(name, [])
+                keep(folder, name, picture, result)
+                print(f"\n{folder / name}.png\n{align(rows(result))}")
+            met += result["met"].values()
+    finally:
+        with atomic(folder / "README.md") as temporary:
+            temporary.write_text(page(folder))
+    print(f"\n{folder / 'README.md'}: {sum(met)} numbers met, {len(met) - sum(met)} not")
+    return all(met)
+
+
+def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
+    """Run what is missing of a claim and draw it; return the picture and the result.
+
+    The result is the claim itself with its `numbers`, which of them are `met`, and where, when and in what time they were made.
+    """
+    content = claim(shipped("experiments"), name)
+    if content["figure"] not in figures.__all__:
+        raise InputError(f"figure: expected one of {', '.join(figures.__all__)}; found {content['figure']!r}; mend {name}.yaml")
+    configurations = [compose([*entry, *overrides]) for entry in expand(content["runs"])]  # refused before any is run
+    folders = [run(cfg) for cfg in configurations]
+    began = time.perf_counter()
+    finished = [load(folder) for folder in folders]
+    torch.manual_seed(0)
+    picture, numbers = getattr(figures, content["figure"])(finished)
+    missing = [key for key in content["expect"] if key not in numbers]
+    if missing:
+        raise InputError(f"expect: expected numbers of {content['figure']}: {', '.join(numbers) or 'none'}; found {', '.join(missing)}; mend {name}.yaml")
+    seconds = time.perf_counter() - began + sum(json.loads((folder / "summary.json").read_text())["wall_time_s"] for folder in folders)
+    return picture, content | {
+        "numbers": numbers,
+        "met": {key: judge(numbers[key], expected) for key, expected in content["expect"].items()},
+        "run_time_s": round(seconds, 1),
+        "drawn_on": date.today().isoformat(),
+        "machine": machine(),
+        "commit": _commit(),
+    }
+
+
+def expand(runs: list[list[str]]) -> list[list[str]]:
+    """Every combination of the values that overrides list with commas, the last varying fastest; [a,b] and {a,b} are one value.
+
+    >>> expand([["experiment=e", "figures=[a,b]", "z=1,2", "seed=0,1"]])[1:3]
+    [['experiment=e', 'figures=[a,b]', 'z=1', 'seed=1'], ['experiment=e', 'figures=[a,b]', 'z=2', 'seed=0']]
+    """
+    return [list(chosen) for overrides in runs for chosen in product(*map(_alternatives, overrides))]
+
+
+def _alternatives(override: str) -> list[str]:
+    key, equals, values = override.partition("=")
+    found, depth = [""], 0
+    for character in values:
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += character
+    return [f"{key}{equals}{value}" for value in found]
 
 
 def judge(found: float, expected: dict[str, Any]) -> bool:
@@ -58,26 +142,16 @@ def judge(found: float, expected: dict[str, Any]) -> bool:
     )
 
 
-def report(numbers: dict[str, float], expect: dict[str, dict], verdicts: dict[str, bool]) -> str:
-    """Aligned lines: name, found with its error, expected, verdict, and where the expectation comes from."""
-    rows = [("", "found", "expected", "", "source")]
-    for key, expected in expect.items():
-        error = f" ± {numbers[f'{key}_error']:.2g}" if f"{key}_error" in numbers else ""
-        forms = {"value": "{0} ± {1}", "at_least": ">= {0}", "at_most": "<= {0}"}
-        wanted = " and ".join(form.format(expected[k], expected.get("tolerance")) for k, form in forms.items() if k in expected)
-        rows.append((key, f"{numbers[key]:.5g}{error}", wanted, "met" if verdicts[key] else "NOT MET", expected["source"]))
-    return align(rows)
-
-
 def main() -> None:
-    """`predcg-draw <paper>/<figure> [key=value ...]`; exits with 1 when a number is out of tolerance."""
+    """`predcg-draw <paper>/<figure> [key=value ...]` or `predcg-draw --all`; exits with 1 when a number is out of tolerance."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    names = [argument for argument in sys.argv[1:] if "=" not in argument]
-    overrides = [argument for argument in sys.argv[1:] if "=" in argument]
+    everything, arguments = "--all" in sys.argv[1:], [argument for argument in sys.argv[1:] if argument != "--all"]
+    names = [argument for argument in arguments if "=" not in argument]
+    overrides = [argument for argument in arguments if "=" in argument]
     try:
-        if not names:
-            raise InputError(f"figure: expected one of {listing(shipped('experiments'))}; found none")
-        met = [draw(name, overrides) for name in names]
+        if not names and not everything:
+            raise InputError(f"figure: expected --all or one of {listing(shipped('experiments'))}; found none")
+        met = [draw_all(names, overrides)] if everything else [draw(name, overrides) for name in names]
     except InputError as reason:
         print(f"predcg-draw: {reason}", file=sys.stderr)
         sys.exit(2)

@@ -1,5 +1,6 @@
 """Files that are either whole or absent."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -34,3 +35,12 @@ def write_json(path: Path, content: dict) -> None:
     """Write `content` as indented JSON, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`, which is made and stays; another process waits. The system frees it when a process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

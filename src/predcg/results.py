@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from predcg.batch import Data
 from predcg.model import Model
+from predcg.posteriors import Weights
 from predcg.priors import Prior
 from predcg.systems import System
 
@@ -16,6 +17,7 @@ class Run(NamedTuple):
         name: experiment and overrides, as a legend would show them.
         folder: the run folder.
         system, model, prior: the nouns, trained.
+        weights: posterior of the decoder's weights, where one was asked for.
         data: what it learnt from and what was held out.
         history: rows of metrics.csv.
         seed: for figures that draw samples.
@@ -26,6 +28,7 @@ class Run(NamedTuple):
     system: System
     model: Model
     prior: Prior
+    weights: Weights | None
     data: Data
     history: list[dict[str, float]]
     seed: int

@@ -22,10 +22,12 @@ from predcg.config import Nouns, build, complete, construct, explain, shipped
 from predcg.errors import InputError
 from predcg.figures.style import save
 from predcg.folder import begin, finish, is_finished, withdraw
+from predcg.posteriors import Weights
 from predcg.results import Run, table
 from predcg.training import LAST, Training, fit, read_checkpoint, read_history
 
 log = logging.getLogger(__name__)
+POSTERIOR = "posterior.npz"
 
 
 def run(cfg: DictConfig) -> Path:
@@ -53,6 +55,7 @@ def run(cfg: DictConfig) -> Path:
         try:
             data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler, folder / "simulation")
             _rehearse(nouns, data.train.frames(slice(0, 2)))
+            _infer(nouns, data.train.frames(slice(0, 2)))
         except InputError:
             withdraw(folder, made)
             raise
@@ -70,6 +73,8 @@ def run(cfg: DictConfig) -> Path:
             if len(data.train.x):
                 nouns.model.fit(data.train.x)
             fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps)
+            if weights := _infer(nouns, data.train):
+                weights.save(folder / POSTERIOR)
         summary = draw(load(folder), cfg.figures, folder / "figures")
         summary["energy_evaluations"] = int(module.system.evaluations)
         summary["wall_time_s"] = round(time.perf_counter() - began, 1)
@@ -92,7 +97,8 @@ def load(folder: Path) -> Run:
         module.load_state_dict(read_checkpoint(folder / LAST)["state_dict"])
     data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv") if cfg.steps else []
     name = " ".join(folder.parts[-2:]).replace("default ", "")
-    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, data, history, cfg.seed)
+    weights = Weights.load(folder / POSTERIOR) if nouns.posterior and cfg.steps else None
+    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, weights, data, history, cfg.seed)
 
 
 def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
@@ -114,6 +120,10 @@ def _rehearse(nouns: Nouns, batch: Batch) -> int:
     if not torch.isfinite(loss):
         raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one")
     return int(nouns.system.evaluations) - before
+
+
+def _infer(nouns: Nouns, batch: Batch) -> Weights | None:
+    return nouns.posterior(nouns.model, nouns.prior, batch) if nouns.posterior else None
 
 
 def _training(nouns: Nouns) -> Training:

@@ -1,6 +1,7 @@
 """Acquisitions: where the next data come from."""
 
-from predcg.acquisitions.acquisition import Acquisition, Exact, Nothing, Simulate
+from predcg.acquisitions.acquisition import Acquisition, Exact, Nothing
 from predcg.acquisitions.load import Load
+from predcg.acquisitions.simulate import Simulate
 
 __all__ = ["Acquisition", "Exact", "Load", "Nothing", "Simulate"]

@@ -1,6 +1,10 @@
 """Configurations from a file."""
 
+import logging
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from predcg.acquisitions.acquisition import Acquisition
 from predcg.batch import Batch, Data
@@ -8,25 +12,62 @@ from predcg.errors import InputError
 from predcg.model import Model
 from predcg.samplers import Sampler
 from predcg.systems import System
+from predcg.systems.chirality import census, centres
 from predcg.systems.trajectory import read_frames
+
+log = logging.getLogger(__name__)
 
 
 class Load(Acquisition):
     """Frames of a file; the last `test_fraction` of them, in the order of the file, is held out.
 
+    Frames whose chiral centres differ from those of the system's first model are refused; frames that occur twice are reported.
+
     Args:
-        path, unit, topology: see systems.trajectory.read_frames.
+        path, unit, topology, stride, atoms: see systems.trajectory.read_frames.
         test_fraction: share of held-out frames, in (0, 1).
     """
 
-    def __init__(self, path: str, unit: str | None = None, topology: str | None = None, test_fraction: float = 0.25):
+    def __init__(
+        self,
+        path: str,
+        unit: str | None = None,
+        topology: str | None = None,
+        test_fraction: float = 0.25,
+        stride: int = 1,
+        atoms: str | None = None,
+    ):
         if not 0 < test_fraction < 1:
             raise InputError(f"acquisition.test_fraction: expected a number in (0, 1); found {test_fraction}")
-        self.path, self.unit, self.topology, self.test_fraction = path, unit, topology, test_fraction
+        self.path, self.unit, self.topology, self.test_fraction, self.stride, self.atoms = path, unit, topology, test_fraction, stride, atoms
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
-        x = read_frames(self.path, system, self.unit, self.topology)
+        x = read_frames(self.path, system, self.unit, self.topology, self.stride, self.atoms)
         cut = round(len(x) * (1 - self.test_fraction))
         if not 0 < cut < len(x):
             raise InputError(f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {self.path!r} has {len(x)}")
+        self._refuse_mirrored(x, system)
+        self._report_copies(x)
         return Data(Batch.of(x[:cut]), Batch.of(x[cut:]))
+
+    def _refuse_mirrored(self, x: Tensor, system: System) -> None:
+        names, other = list(centres(system)), ~census(system, x)
+        if other.any():
+            frame, centre = other.nonzero()[0].tolist()
+            raise InputError(
+                f"acquisition.path: expected {names[centre]} as in the system's first model; {int(other.any(-1).sum())} of {len(x)} frames of "
+                f"{self.path!r} have a centre of other handedness, the first is frame {frame * self.stride}; look for mirrored or permuted coordinates"
+            )
+        if names:
+            log.info("chirality: %s in all %d frames", ", ".join(names), len(x))
+
+    def _report_copies(self, x: Tensor) -> None:
+        rows, group, size = torch.unique(x, dim=0, return_inverse=True, return_counts=True)
+        if len(rows) < len(x):
+            first = group[(size[group] > 1).nonzero()[0]]
+            one, other = ((group == first).nonzero()[:2].flatten() * self.stride).tolist()
+            log.warning(
+                "acquisition.path: %d of %d frames repeat an earlier one exactly, frame %d that of %d; copies on both sides of the cut between "
+                "train and test make held-out numbers too good",
+                len(x) - len(rows), len(x), other, one,
+            )  # fmt: skip

@@ -1,24 +1,31 @@
 """Figures: pure functions of finished runs to a picture and its numbers."""
 
+from predcg.figures.decoding import decoder_walk, dihedral_maps
 from predcg.figures.latent import latent_map
-from predcg.figures.molecule import bond_lengths, decoder_walk, energy_histogram, ramachandran, rg_histogram
+from predcg.figures.molecule import bond_lengths, energy_histogram, ramachandran, rg_histogram
+from predcg.figures.networks import networks
 from predcg.figures.planar import bounds, contours, profile
 from predcg.figures.sampling import ladder
 from predcg.figures.speed import energy_speed, sampling_speed
+from predcg.figures.structures import atom_spread, structure_strip
 from predcg.figures.training import training
 
 __all__ = [
+    "atom_spread",
     "bond_lengths",
     "bounds",
     "contours",
     "decoder_walk",
+    "dihedral_maps",
     "energy_histogram",
     "energy_speed",
     "ladder",
     "latent_map",
+    "networks",
     "profile",
     "ramachandran",
     "rg_histogram",
     "sampling_speed",
+    "structure_strip",
     "training",
 ]

@@ -35,26 +35,6 @@ def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, {"ramachandran_distance": _distance(data, model), "ramachandran_distance_reference": _distance(train, test)}
 
 
-@needs(Molecule, "backbone")
-def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """φ and ψ of the decoded configuration along each collective variable from -3 to 3, the others at 0."""
-    run = runs[0]
-    path = torch.linspace(-3, 3, 121)
-    z_size = run.model.latent().sample().shape[-1]
-    figure, panels = new(columns=min(z_size, 3), width=3.6)
-    numbers = {}
-    for axis, axes in enumerate(panels):
-        z = torch.zeros(len(path), z_size)
-        z[:, axis] = path
-        with torch.no_grad():
-            angles = _degrees(run, run.model.decode(z))
-        for values, text, colour in zip(angles.T, ("φ", "ψ"), (DATA, MODEL), strict=True):
-            axes.plot(path, values, ".", markersize=3, color=colour, label=text)
-        axes.set(xlabel=f"z{axis + 1}, others 0", ylabel="dihedral (degrees)", ylim=(-180, 180), yticks=range(-180, 181, 90))
-        axes.legend()
-    return figure, numbers
-
-
 @needs(Molecule)
 def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Mean length of every bond in frames of the model against the data.

@@ -1,7 +1,7 @@
 """Observables: differentiable maps of configurations."""
 
 from predcg.observables.alignment import AlignedCoordinates
-from predcg.observables.geometry import Angles, Dihedrals, Distances, RadiusOfGyration
+from predcg.observables.geometry import Angles, Dihedrals, DistanceRMSD, Distances, RadiusOfGyration
 from predcg.observables.observable import Observable
 
-__all__ = ["AlignedCoordinates", "Angles", "Dihedrals", "Distances", "Observable", "RadiusOfGyration"]
+__all__ = ["AlignedCoordinates", "Angles", "Dihedrals", "DistanceRMSD", "Distances", "Observable", "RadiusOfGyration"]

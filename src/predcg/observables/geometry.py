@@ -1,4 +1,6 @@
-"""Distances, angles and dihedrals of named atoms, and the size of the whole."""
+"""Distances, angles and dihedrals of named atoms, and the size and shape of the whole."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -86,3 +88,38 @@ class RadiusOfGyration(Observable):
         centred = r - (share * r).sum(-2, keepdim=True)
         return (share * centred**2).sum((-2, -1)).sqrt().unsqueeze(-1)
 
+
+class DistanceRMSD(Observable):
+    """√(mean over pairs i < j of (d_ij - d_ij^ref)²) in nm, (..., 1): an RMSD without fit, as `gmx rmsdist` computes it.
+
+    A structure and its mirror image have the same value. Where all distances are the reference's, the gradient is taken as 0.
+
+    Args:
+        reference: D flat coordinates, nm.
+
+    Raises:
+        InputError: fewer than two atoms, or coordinates that are not three for each.
+
+    >>> DistanceRMSD([0.0, 0, 0, 0.3, 0, 0])(torch.tensor([1.0, 1, 1, 1, 1.5, 1]))
+    tensor([0.2000])
+    """
+
+    def __init__(self, reference: list[float]):
+        super().__init__()
+        if len(reference) < 6 or len(reference) % 3:
+            raise InputError(f"reference: expected three coordinates for each of two atoms or more, flat; found {len(reference)} numbers")
+        self.register_buffer("reference", _all_distances(torch.as_tensor(reference)), persistent=False)
+
+    def width(self, size: int) -> int:
+        return 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(self.reference)
+        difference = _all_distances(x) - self.reference.to(x)
+        # Every pair is counted twice. A norm, unlike the root of a mean square, has a finite gradient at 0.
+        return torch.linalg.vector_norm(difference, dim=(-2, -1)).unsqueeze(-1) / math.sqrt(n * (n - 1))
+
+
+def _all_distances(x: Tensor) -> Tensor:
+    """d_ij, (..., n, n), not by way of matrix products, which in float32 lose half of the digits."""
+    return torch.cdist(atoms(x), atoms(x), compute_mode="donot_use_mm_for_euclid_dist")

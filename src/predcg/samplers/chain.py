@@ -34,11 +34,12 @@ class Chain(Sampler):
 
     def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None) -> Batch:
         recorder = Recorder(folder)
+        total = self.burn_in + frames * self.stride
         if (finished := recorder.finished()) is not None:
+            system.evaluations += total * self.evaluations_per_step * self.replicas(len(start))  # what these data have cost
             return finished
         # Not the stream that torch.manual_seed of the same number gives to everything else.
         noise = torch.Generator(start.device).manual_seed(self.seed + 2**32)
-        total = self.burn_in + frames * self.stride
         system.expect(total * self.evaluations_per_step * self.replicas(len(start)))
         state = recorder.resume()
         if state is None:

@@ -40,11 +40,11 @@ class OpenMMLangevin(Sampler):
             raise InputError(f"sampler: OpenMM simulates molecules; found system {type(system).__name__}; use sampler=langevin")
         if bias is not None:
             raise InputError("sampler: OpenMM runs without a bias; use sampler=langevin")
-        recorder = Recorder(folder)
+        recorder, steps = Recorder(folder), self.burn_in + frames * self.stride
+        system.evaluations += len(start) * steps  # also those that an earlier process has made
         if (finished := recorder.finished()) is not None:
             return finished
         done = (recorder.resume() or {"replicas": 0})["replicas"]
-        steps = self.burn_in + frames * self.stride
         platform, begin = system.platform, time.perf_counter()
         with progress(len(start) * steps, f"MD ({platform.getName()})", done * steps) as bar:
             for index, positions in list(enumerate(start))[done:]:
@@ -57,7 +57,6 @@ class OpenMMLangevin(Sampler):
                     bar.set_postfix_str(f"{ns_per_day:.0f} ns/day", refresh=False)
                     bar.update(self.stride)
                 recorder.save({"replicas": index + 1}, due=True)
-        system.evaluations += len(start) * steps
         return recorder.finish(system, 1)
 
     def _frame(self, system: Molecule, state: openmm.State) -> Batch:

@@ -1,5 +1,6 @@
 """Any molecule that OpenMM's force fields know, as a reduced energy of flat Cartesian coordinates."""
 
+import hashlib
 import logging
 
 import mdtraj
@@ -117,6 +118,9 @@ class Molecule(System):
                 inside = [((angles[name] - centre + 180) % 360 - 180).abs() <= half for name, (centre, half) in box.items()]
                 label[torch.stack(inside).all(0)] = index
         return label
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.kt} {openmm.XmlSerializer.serialize(self.openmm_system)}".encode()).hexdigest()
 
     @property
     def platform(self) -> openmm.Platform:

@@ -1,5 +1,6 @@
 """What a system is: a reduced energy, and the exact answers it knows."""
 
+import hashlib
 from abc import ABC, abstractmethod
 
 import torch
@@ -63,3 +64,15 @@ class System(nn.Module, ABC):
     def exact(self) -> dict[str, float]:
         """Exact answers at β = 1, by name: log_z, mean_x1, p_<basin>, ..."""
         return {}
+
+    def fingerprint(self) -> str:
+        """A hash of what the energy depends on."""
+        plain = {name: value for name, value in sorted(vars(self).items()) if isinstance(value, (int, float, tuple)) and name[0] != "_" and name != "training"}
+        digest = hashlib.sha256(f"{type(self).__name__} {plain}".encode())
+        for name, buffer in self.named_buffers(recurse=False):
+            if name != "evaluations":
+                digest.update(buffer.cpu().numpy().tobytes())
+        for child in self.children():
+            if isinstance(child, System):
+                digest.update(child.fingerprint().encode())
+        return digest.hexdigest()

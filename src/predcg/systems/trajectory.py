@@ -13,9 +13,10 @@ from predcg.files import atomic
 from predcg.systems.system import System
 
 UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1}
+ARRAYS = {".npy", ".txt", ".npz"}  # no topology: which atom a column is, nobody can tell
 
 
-def read_frames(path: str, system: System, unit: str | None = None, topology: str | None = None) -> Tensor:
+def read_frames(path: str, system: System, unit: str | None = None, topology: str | None = None, stride: int = 1, atoms: str | None = None) -> Tensor:
     """Configurations of `system` in nm, (N, D), in the order of the file.
 
     Args:
@@ -23,9 +24,12 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
             or as columns, told apart by which axis has D entries.
         unit: "nanometer" or "angstrom", required for bare arrays and only there: other formats know their own.
         topology: PDB file for formats without a topology; default the system's.
+        stride: every stride-th frame is read, from the first on.
+        atoms: mdtraj selection of the system's atoms in the file's own topology, such as "protein"; default all.
 
     Raises:
-        InputError: a missing or unreadable file, another number of atoms, a bare array without unit, NaN or inf.
+        InputError: a missing or unreadable file, another number of atoms, other elements, a bare array without unit, a stride < 1,
+            a selection that fits neither mdtraj nor the file, NaN or inf.
     """
     file = Path(path)
     if not file.is_file():
@@ -35,19 +39,25 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
         raise InputError(f"acquisition.unit: a bare array such as {file.name!r} has no unit of its own; expected one of {list(UNITS_NM)}, found {unit!r}")
     if not bare and unit is not None:
         raise InputError(f"acquisition.unit: {file.suffix} files carry their own unit; found {unit!r}; leave it out")
+    if stride < 1:
+        raise InputError(f"acquisition.stride: expected at least 1; found {stride}")
+    if atoms is not None and file.suffix in ARRAYS:
+        raise InputError(f"acquisition.atoms: {file.suffix} files have no topology to select from; found {atoms!r}; leave it out")
     try:
-        array = _array(file, system, topology)
+        array = _array(file) if file.suffix in ARRAYS else _trajectory(file, system, topology, stride, atoms)
     except InputError:
         raise
     except Exception as reason:
-        raise InputError(f"acquisition.path: {path!r} cannot be read: {reason}") from reason
+        raise InputError(f"acquisition.path: {path!r} cannot be read: {' '.join(str(reason).split())}") from reason
     if bare:
         array = _rows(array, system.size, path) * UNITS_NM[unit]
+    if file.suffix in ARRAYS:
+        array = array[::stride]
     if array.shape[-1] != system.size:
         raise InputError(f"acquisition.path: expected {_atoms(system.size)} as in the system; {path!r} has {_atoms(array.shape[-1])}")
     finite = np.isfinite(array).all(-1)
     if not finite.all():
-        raise InputError(f"acquisition.path: frame {int((~finite).nonzero()[0][0])} of {path!r} has NaN or inf coordinates; remove it")
+        raise InputError(f"acquisition.path: frame {stride * int((~finite).nonzero()[0][0])} of {path!r} has NaN or inf coordinates; remove it")
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
@@ -60,23 +70,52 @@ def write_trajectory(folder: Path, system: System, x: Tensor) -> None:
         frames.save_dcd(str(temporary))
 
 
-def _array(file: Path, system: System, topology: str | None) -> np.ndarray:
+def _array(file: Path) -> np.ndarray:
     if file.suffix == ".npy":
         return np.load(file, allow_pickle=False)
     if file.suffix == ".txt":
         return np.loadtxt(file, ndmin=2)
-    if file.suffix == ".npz":
-        return Batch.load(file).x.numpy()
-    if file.suffix in {".pdb", ".h5"}:
-        return _flat(mdtraj.load(str(file)))
-    known = topology if topology is not None else getattr(system, "topology", None)
-    if known is None:
-        raise InputError(f"acquisition.topology: {file.suffix} files need a topology; give the path of a PDB file")
-    return _flat(mdtraj.load(str(file), top=known))
+    return Batch.load(file).x.numpy()
 
 
-def _flat(trajectory: mdtraj.Trajectory) -> np.ndarray:
-    return trajectory.xyz.reshape(trajectory.n_frames, -1)
+def _trajectory(file: Path, system: System, topology: str | None, stride: int, atoms: str | None) -> np.ndarray:
+    ours, index = getattr(system, "topology", None), None
+    source = file if file.suffix in {".pdb", ".h5"} else topology
+    theirs = ours if source is None else mdtraj.load_topology(str(source))
+    if theirs is None or (atoms is not None and source is None):
+        raise InputError(f"acquisition.topology: {file.suffix} files have none of their own; give the path of a PDB file of all their atoms")
+    top = {} if source == file else {"top": theirs}
+    if atoms is not None:
+        index = _select(theirs, atoms)
+        mdtraj.load(str(file), frame=0, **top)  # fails on a topology of another size, which mdtraj overlooks once it reads a selection
+        theirs = theirs.subset(index)
+    if 3 * theirs.n_atoms != system.size:
+        raise InputError(
+            f"acquisition.atoms: expected {_atoms(system.size)} as in the system; {atoms or 'all'!r} of {str(file)!r} has {theirs.n_atoms} atoms; "
+            "select the system's"
+        )
+    if ours is not None:
+        _agree(theirs, ours, file)
+    return mdtraj.load(str(file), stride=stride, atom_indices=index, **top).xyz.reshape(-1, system.size)
+
+
+def _select(topology: mdtraj.Topology, atoms: str) -> np.ndarray:
+    try:
+        index = topology.select(atoms)
+    except Exception as reason:
+        raise InputError(f"acquisition.atoms: expected an mdtraj selection such as 'protein'; found {atoms!r}") from reason
+    if not len(index):
+        raise InputError(f"acquisition.atoms: {atoms!r} selects none of the file's {topology.n_atoms} atoms")
+    return index
+
+
+def _agree(theirs: mdtraj.Topology, ours: mdtraj.Topology, file: Path) -> None:
+    for one, other in zip(theirs.atoms, ours.atoms, strict=True):
+        if one.element != other.element:
+            raise InputError(
+                f"acquisition.path: expected the system's atoms in its order; atom {other.index} is {one} ({one.element.symbol}) in {str(file)!r}, "
+                f"{other} ({other.element.symbol}) in the system; select others or reorder them"
+            )
 
 
 def _rows(array: np.ndarray, size: int, path: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Lightning carries; it does not compute."""
 
+import math
 from collections.abc import Callable, Iterable
 
 import pytorch_lightning as pl
@@ -38,17 +39,22 @@ class Training(pl.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss, values = self._measure(batch)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss.item()} at step {self.global_step}; lower the learning rate or temper from a smaller beta")
+        value = loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"loss is {value} at step {self.global_step}; lower the learning rate or temper from a smaller beta")
         if self.global_step % self.trainer.log_every_n_steps == 0:
             # Not self.log: it costs as much as a small network's step, and counts steps anew after a resume.
             for logger in self.trainer.loggers:
-                logger.log_metrics({f"train/{name}": value.item() for name, value in values.items()}, self.global_step)
+                logger.log_metrics({f"train/{name}": number.item() for name, number in values.items()}, self.global_step)
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         _, values = self._measure(batch)
         self.log_dict({f"val/{name}": value for name, value in values.items()} | {"step": float(self.global_step)}, batch_size=1, sync_dist=True)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
+        # Lightning searches every batch for tensors to move; on a CPU there are none, and the search costs as much as a layer.
+        return batch if batch.x.device == device else super().transfer_batch_to_device(batch, device, index)
 
     def _measure(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         terms = self.objective(self.model, self.system, batch)

@@ -1,0 +1,113 @@
+"""What a posterior is: from a trained decoder, its prior and the data to draws of its weights."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from predcg.batch import Batch
+from predcg.errors import InputError
+from predcg.files import atomic
+from predcg.model import Model
+from predcg.posteriors.curvature import Curvature
+from predcg.priors import Prior
+
+
+class Weights:
+    """Gaussian density of a decoder's weights θ, centred on the trained ones.
+
+    Args:
+        spread: for each linear layer, by its name in the decoder, the standard deviations of [weight, bias], (out, in + 1), or
+            for each of its units a matrix S with covariance S Sᵀ, (out, in + 1, in + 1).
+    """
+
+    def __init__(self, spread: dict[str, Tensor]):
+        self.spread = spread
+
+    def draw(self, decoder: nn.Module) -> dict[str, Tensor]:
+        """Parameters of the decoder for one draw of θ, by name."""
+        parameters = {}
+        for name, spread in self.spread.items():
+            layer = decoder.get_submodule(name)
+            noise = torch.randn(spread.shape[:2], dtype=spread.dtype, device=spread.device)
+            shift = spread * noise if spread.ndim == 2 else (spread @ noise.unsqueeze(-1)).squeeze(-1)
+            parameters[f"{name}.weight"] = layer.weight + shift[:, :-1].to(layer.weight)
+            parameters[f"{name}.bias"] = layer.bias + shift[:, -1].to(layer.bias)
+        return parameters
+
+    @torch.no_grad()
+    def predict(self, model: Model, draws: int, frames: int) -> Iterator[Tensor]:
+        """For each of `draws` draws of θ, `frames` configurations x ~ p(x|z, θ) p(z), (frames, D): the posterior predictive."""
+        for _ in range(draws):
+            parameters = self.draw(model.decoder)
+            yield functional_call(model.decoder, parameters, (model.latent().sample((frames,)),)).sample()
+
+    def save(self, path: Path) -> None:
+        """Write the spreads to an `.npz`."""
+        with atomic(path) as temporary:
+            np.savez(temporary, **{name: spread.cpu().numpy() for name, spread in self.spread.items()})
+
+    @classmethod
+    def load(cls, path: Path) -> "Weights":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls({name: torch.from_numpy(arrays[name]) for name in arrays})
+
+
+class Posterior(ABC):
+    """`posterior(model, prior, batch) -> Weights`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of -log p(θ | data) at the trained θ.
+
+    The log posterior is N times what training maximises: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective
+    variables of frame i. Variances are not perturbed. Training need not end in a maximum, and many weights leave the data
+    as they are: a curvature below `floor` is replaced by 10 N, as the source does.
+
+    Args:
+        floor: smallest curvature that is trusted.
+
+    Raises:
+        InputError: a decoder with weights elsewhere than in torch.nn.Linear, or a deterministic one.
+
+    Source: Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109, equations 24 to 26; the floor from its code.
+    """
+
+    def __init__(self, floor: float = 0.5):
+        if not floor > 0:
+            raise InputError(f"posterior.floor: expected a positive curvature; found {floor}")
+        self.floor = floor
+
+    def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
+        """The posterior given a trained model, the prior it was trained with and the frames it was trained on."""
+        if not len(batch.x):
+            raise InputError("posterior: given data, and there are none; choose posterior=none, or acquisition=simulate or load")
+        share = (batch.w / batch.w.mean()).double().unsqueeze(-1)
+        spread = {}
+        for name, (v, curvature) in self.curvature(model, batch).items():
+            of_prior = nn.functional.pad(prior_curvature(prior, model.decoder.get_submodule(name).weight, len(v)), (0, 1))
+            spread[name] = self.spread(v, curvature * share, of_prior)
+        return Weights(spread)
+
+    @abstractmethod
+    def curvature(self, model: Model, batch: Batch) -> Curvature:
+        """Second derivatives by the output of each layer; see the module of this name."""
+
+    @abstractmethod
+    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor) -> Tensor:
+        """As in Weights, from a layer's inputs v, (N, in + 1), the curvature by its outputs, (N, out), and that of the prior, (out, in + 1)."""
+
+    def deviation(self, curvature: Tensor, frames: int) -> Tensor:
+        """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
+        return torch.where(curvature < self.floor, 10.0 * frames, curvature).rsqrt()
+
+
+def prior_curvature(prior: Prior, theta: Tensor, frames: int) -> Tensor:
+    """-N ∂² prior / ∂θ² of each weight, of θ's shape, in float64; log p(θ) is a sum over weights."""
+    theta = theta.detach().double().requires_grad_()
+    log_p = frames * prior.weight * prior.log_prob(theta)
+    if not log_p.requires_grad:  # the flat prior
+        return torch.zeros_like(theta)
+    (slope,) = torch.autograd.grad(log_p, theta, create_graph=True)
+    return -torch.autograd.grad(slope.sum(), theta)[0]
