@@ -83,7 +83,7 @@ class Posterior(ABC):
         """The posterior given a trained model, the prior it was trained with and the frames it was trained on."""
         if not len(batch.x):
             raise InputError("posterior: given data, and there are none; choose posterior=none, or acquisition=simulate or load")
-        share = (batch.w / batch.w.mean()).double().unsqueeze(-1)
+        share = batch.w.double().unsqueeze(-1) / batch.w.double().mean()
         spread = {}
         for name, (v, curvature) in self.curvature(model, batch).items():
             of_prior = nn.functional.pad(prior_curvature(prior, model.decoder.get_submodule(name).weight, len(v)), (0, 1))
