@@ -136,6 +136,14 @@ def test_bare_arrays_need_a_unit_and_others_refuse_one(frames, ala2, tmp_path):
         load(tmp_path / "a.npz", ala2, unit="angstrom")
 
 
+def test_a_smaller_training_set_leaves_what_is_held_out(frames, ala2, tmp_path):
+    Batch.of(frames).save(tmp_path / "a.npz")
+    data = load(tmp_path / "a.npz", ala2, first=2)
+    assert torch.equal(data.train.x, frames[:2]) and torch.equal(data.test.x, frames[6:])
+    with pytest.raises(InputError, match="acquisition.first: expected between 1 and 6, .*; found 7"):
+        load(tmp_path / "a.npz", ala2, first=7)
+
+
 def test_another_number_of_atoms_is_refused(frames, ala2, tmp_path):
     Batch.of(frames[:, :63]).save(tmp_path / "a.npz")
     with pytest.raises(InputError, match="expected 22 atoms as in the system; .* has 21 atoms"):

@@ -40,6 +40,17 @@ def test_negative_weights_are_refused(kind):
         kind(weight=-1.0)
 
 
+@pytest.mark.parametrize("kind", [Gaussian, ARD, StudentT])
+def test_a_weight_left_open_is_one_over_the_frames(kind, decoder):
+    prior, stated = kind(), kind(weight=0.5)
+    with pytest.raises(InputError, match="there are none; give a number"):
+        prior.fit(0)
+    for one in (prior, stated):
+        one.fit(50)
+    assert (prior.weight, stated.weight) == (1 / 50, 0.5)
+    assert prior(decoder).item() == pytest.approx(kind(weight=1.0)(decoder).item() / 50)
+
+
 def test_flat_is_zero_whatever_the_weights(decoder):
     assert Flat()(decoder).item() == 0
 

@@ -100,15 +100,17 @@ def _check_target(path: str, target: str) -> None:
         raise InputError(refusal)
 
 
-def check_figures(names: list[str], system: System) -> None:
-    """Raise InputError on a figure that does not exist, or that cannot be drawn of this system."""
+def check_figures(names: list[str], system: System, posterior: bool = False) -> None:
+    """Raise InputError on a figure that does not exist, or that cannot be drawn of this system, or not without a posterior."""
     for name in names:
         if name not in figures.__all__:
             raise InputError(f"figures: expected names among {', '.join(figures.__all__)}; found {name!r}")
-        kind, attribute = getattr(getattr(figures, name), "needs", (System, None))
+        kind, attribute, of_posterior = getattr(getattr(figures, name), "needs", (System, None, False))
         if not isinstance(system, kind) or (attribute and getattr(system, attribute) is None):
             wanted = f"a {kind.__name__}" + (f" with a {attribute}" if attribute else "")
             raise InputError(f"figures: {name} is drawn of {wanted}; the system is a {type(system).__name__}; take it out of figures=[...]")
+        if of_posterior and not posterior:
+            raise InputError(f"figures: {name} is drawn of a posterior; choose posterior=laplace, or take it out of figures=[...]")
 
 
 class Nouns(NamedTuple):
@@ -137,7 +139,7 @@ def build(cfg: DictConfig) -> Nouns:
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
     cfg.x = system.size
-    check_figures(cfg.figures, system)
+    check_figures(cfg.figures, system, posterior=bool(cfg.posterior))
     if cfg.frame is None:
         cfg.frame = getattr(system, "frame", None)
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))

@@ -26,6 +26,7 @@ class Load(Acquisition):
     Args:
         path, unit, topology, stride, atoms: see systems.trajectory.read_frames.
         test_fraction: share of held-out frames, in (0, 1).
+        first: learn from the first so many of the others only; default all.
     """
 
     def __init__(
@@ -36,19 +37,23 @@ class Load(Acquisition):
         test_fraction: float = 0.25,
         stride: int = 1,
         atoms: str | None = None,
+        first: int | None = None,
     ):
         if not 0 < test_fraction < 1:
             raise InputError(f"acquisition.test_fraction: expected a number in (0, 1); found {test_fraction}")
-        self.path, self.unit, self.topology, self.test_fraction, self.stride, self.atoms = path, unit, topology, test_fraction, stride, atoms
+        self.path, self.unit, self.topology, self.stride, self.atoms = path, unit, topology, stride, atoms
+        self.test_fraction, self.first = test_fraction, first
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         x = read_frames(self.path, system, self.unit, self.topology, self.stride, self.atoms)
         cut = round(len(x) * (1 - self.test_fraction))
         if not 0 < cut < len(x):
             raise InputError(f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {self.path!r} has {len(x)}")
+        if self.first is not None and not 1 <= self.first <= cut:
+            raise InputError(f"acquisition.first: expected between 1 and {cut}, what is not held out of {self.path!r}; found {self.first}")
         self._refuse_mirrored(x, system)
         self._report_copies(x)
-        return Data(Batch.of(x[:cut]), Batch.of(x[cut:]))
+        return Data(Batch.of(x[: self.first or cut]), Batch.of(x[cut:]))
 
     def _refuse_mirrored(self, x: Tensor, system: System) -> None:
         names, other = list(centres(system)), ~census(system, x)

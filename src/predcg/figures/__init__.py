@@ -1,10 +1,13 @@
 """Figures: pure functions of finished runs to a picture and its numbers."""
 
+from predcg.figures.bands import observable_bands, rg_bands
+from predcg.figures.chains import gibbs_acceptance
 from predcg.figures.decoding import decoder_walk, dihedral_maps
 from predcg.figures.latent import latent_map
 from predcg.figures.molecule import bond_lengths, energy_histogram, ramachandran, rg_histogram
 from predcg.figures.networks import networks
 from predcg.figures.planar import bounds, contours, profile
+from predcg.figures.precisions import precisions
 from predcg.figures.sampling import ladder
 from predcg.figures.speed import energy_speed, sampling_speed
 from predcg.figures.structures import atom_spread, structure_strip
@@ -19,11 +22,15 @@ __all__ = [
     "dihedral_maps",
     "energy_histogram",
     "energy_speed",
+    "gibbs_acceptance",
     "ladder",
     "latent_map",
     "networks",
+    "observable_bands",
+    "precisions",
     "profile",
     "ramachandran",
+    "rg_bands",
     "rg_histogram",
     "sampling_speed",
     "structure_strip",

@@ -12,6 +12,7 @@ from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, needs, new
 from predcg.results import Run
 from predcg.systems import Molecule
 
+DOTS = 2000  # frames that are drawn, of all held out
 REACH = 4.0  # of the paths and maps, in standard deviations of p(z)
 TURN = {"ylim": (-180, 180), "yticks": range(-180, 181, 90)}
 
@@ -60,9 +61,9 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     size = run.model.latent().sample().shape[-1]
     if size < 2:
         raise InputError("figures: dihedral_maps needs z >= 2 collective variables for a plane; found z = 1; draw decoder_walk instead")
-    axis = torch.linspace(-REACH, REACH, 101)
+    axis = np.linspace(-REACH, REACH, 101, dtype=np.float32)
     z = torch.zeros(101, 101, size)
-    z[..., 0], z[..., 1] = axis, axis[:, None]
+    z[..., 1], z[..., 0] = torch.meshgrid(torch.from_numpy(axis), torch.from_numpy(axis), indexing="ij")
     with torch.no_grad():
         own = run.model.cv(run.data.test.x)
         decoded, maps = (run.system.backbone(run.model.decode(values)) for values in (own, z))
@@ -76,7 +77,8 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             above = (degrees - level + 180) % 360 - 180
             style = {"colors": "black" if abs(level) > 90 else "white", "linewidths": 1.6 if level == -180 else 0.7}
             axes.contour(axis, axis, np.where(abs(above) < 90, above, np.nan), levels=[0], **style)
-        axes.scatter(own[:, 0], own[:, 1], s=4, color="white", edgecolors="black", linewidths=0.3)
+        thin = max(1, len(own) // DOTS)
+        axes.scatter(*own[::thin, :2].T.numpy(), s=4, color="white", edgecolors="black", linewidths=0.3)
         axes.set(xlabel="collective variable z1", ylabel="collective variable z2", title=f"{text} of the decoded mean")
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH))
     figure.colorbar(image, ax=panels, label="torsion (degrees); lines every 45, thick at ±180", ticks=range(-180, 181, 45))
@@ -85,7 +87,8 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 def _held_out(axes: Axes, run: Run) -> None:
     """Held-out frames in the Ramachandran plane, coloured by basin."""
-    degrees, label = run.system.backbone(run.data.test.x).rad2deg(), run.system.label(run.data.test.x)
+    x = run.data.test.x[:: max(1, len(run.data.test.x) // DOTS)]
+    degrees, label = run.system.backbone(x).rad2deg().numpy(), run.system.label(x).numpy()
     for index, name in [(-1, "no basin"), *enumerate(run.system.basins)]:
         colour = NOWHERE if index < 0 else BASINS[index % len(BASINS)]
         axes.scatter(*degrees[label == index].T, s=5, color=colour, linewidths=0, alpha=0.35, label=name)

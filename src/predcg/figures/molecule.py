@@ -1,11 +1,14 @@
 """Figures of molecules: what a chemist looks at first."""
 
+import itertools
+import re
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import DATA, EXACT, MODEL, needs, new
+from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
 from predcg.observables import Distances, RadiusOfGyration
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -69,27 +72,43 @@ def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 @needs(Molecule)
 def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Radius of gyration of the training frames, the held-out frames and the model.
+    """Radius of gyration of the training frames, the held-out frames and the model; of several runs, one curve for each number of variables z.
 
-    Numbers: mean and standard deviation in nm of the model, with those of all frames, training and held out, as
+    Numbers, means over seeds: mean and standard deviation in nm of the model, with those of all frames, training and held out, as
     reference.
     """
-    run = runs[0]
-    gyration = RadiusOfGyration(run.system.masses[::3].tolist())
-    with torch.no_grad():
-        train, test, model = (gyration(x).squeeze(-1) for x in (run.data.train.x, run.data.test.x, run.model.generate(10 * DRAWS)))
-    data = torch.cat([train, test])
+    data = runs[0].data
+    gyration = RadiusOfGyration(runs[0].system.masses[::3].tolist())
+    train, test = (gyration(x).squeeze(-1) for x in (data.train.x, data.test.x))
+    every = torch.cat([train, test])
     figure, (axes,) = new(width=4.2)
-    bins = np.linspace(data.min().item(), data.max().item(), 31)
-    for values, colour, text in ((train, DATA, f"training, {len(train)} frames"), (test, EXACT, f"held out, {len(test)} frames"), (model, MODEL, "model")):
+    bins = np.linspace(every.min().item(), every.max().item(), 31)
+
+    def show(values: Tensor, text: str, **style: str) -> None:
         share = np.full(len(values), 1 / len(values) / (bins[1] - bins[0]))
-        axes.hist(values.numpy(), bins=bins, weights=share, histtype="step", linewidth=1.4, color=colour, label=text)
+        axes.hist(values.numpy(), bins=bins, weights=share, histtype="step", linewidth=1.4, label=text, **style)
+
+    show(train, f"training, {len(train)} frames", color=DATA)
+    show(test, f"held out, {len(test)} frames", color=EXACT)
+    numbers = {}
+    groups = {size: list(same) for size, same in itertools.groupby(sorted(runs, key=_variables), _variables)}
+    for (size, same), colour in zip(groups.items(), (MODEL, "#edae49", "#5f9e6e", "#8d1f35"), strict=False):
+        with torch.no_grad():
+            drawn = [gyration(run.model.generate(10 * DRAWS)).squeeze(-1) for run in same]
+        show(drawn[0], "model" if len(groups) == 1 else f"model, {size} variables", color=colour)
+        values = [{"rg_mean_nm": x.mean().item(), "rg_mean_nm_reference": every.mean().item(), "rg_sd_nm": x.std().item(), "rg_sd_nm_reference": every.std().item()}
+                  for x in drawn]  # fmt: skip
+        numbers |= mean_over_seeds(values, "" if len(groups) == 1 else f"_z{size}")
+    means = [numbers[name] for name in numbers if re.fullmatch(r"rg_mean_nm(_z\d+)?", name)]
+    if len(means) > 1:
+        numbers["rg_mean_largest_difference_nm"] = max(means) - min(means)
     axes.set(xlabel="radius of gyration (nm)", ylabel="density (1/nm)")
     axes.legend(fontsize=8)
-    numbers = {}
-    for name, statistic in {"rg_mean_nm": torch.mean, "rg_sd_nm": torch.std}.items():
-        numbers |= {name: statistic(model).item(), f"{name}_reference": statistic(data).item()}
     return figure, numbers
+
+
+def _variables(run: Run) -> int:
+    return run.model.latent().sample().shape[-1]
 
 
 @needs(Molecule)

@@ -1,9 +1,11 @@
 """One style for every picture, and how pictures are written."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,11 +36,29 @@ def save(figure: Figure, path: Path) -> None:
             figure.savefig(temporary)
 
 
-def needs(kind: type[System], attribute: str | None = None) -> Callable:
-    """Mark a figure as one that is drawn only of this kind of system, and only where it has the attribute."""
+def needs(kind: type[System], attribute: str | None = None, posterior: bool = False) -> Callable:
+    """Mark a figure as one that is drawn only of this kind of system, where it has the attribute, and of runs with a posterior."""
 
     def mark(draw: Callable) -> Callable:
-        draw.needs = (kind, attribute)
+        draw.needs = (kind, attribute, posterior)
         return draw
 
     return mark
+
+
+def mean_over_seeds(runs: list[dict[str, float]], suffix: str = "") -> dict[str, float]:
+    """The mean of each number over runs, with its standard error as `<name>_error` where there are several; names get the suffix.
+
+    >>> mean_over_seeds([{"a": 1.0}, {"a": 3.0}], "_b")
+    {'a_b': 2.0, 'a_b_error': 1.0}
+    """
+    numbers = {}
+    for name in runs[0]:
+        values = [run[name] for run in runs]
+        # What stands beside a number keeps its place at the end of the name.
+        kind = "_reference" if name.endswith("_reference") else ""
+        key = name.removesuffix(kind) + suffix + kind
+        numbers[key] = float(np.mean(values))
+        if len(values) > 1 and not kind:
+            numbers[f"{key}_error"] = float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return numbers

@@ -11,24 +11,33 @@ from predcg.errors import InputError
 class Prior(nn.Module, ABC):
     """`prior(decoder)` is weight · log p(θ), a scalar; θ are the decoder's weight matrices, not its biases or scales.
 
-    The data term of an objective is a mean over N frames, so the posterior of θ has weight = 1/N: the experiment says so.
+    The data term of an objective is a mean over N frames, so the posterior of θ has weight = 1/N.
 
     Args:
-        weight: what log p(θ) is multiplied with.
+        weight: what log p(θ) is multiplied with; None becomes 1/N as soon as the data are known.
     """
 
-    def __init__(self, weight: float):
+    def __init__(self, weight: float | None = None):
         super().__init__()
-        if weight < 0:
-            raise InputError(f"weight: expected a number >= 0 (1/N for the posterior given N frames); found {weight}")
+        if weight is not None and weight < 0:
+            raise InputError(f"prior.weight: expected a number >= 0, or null for 1/N given N frames; found {weight}")
         self.weight = weight
+
+    def fit(self, frames: int) -> None:
+        """Let a weight that was left open be 1 / frames. Raises InputError when there are none."""
+        if self.weight is None:
+            if frames == 0:
+                raise InputError("prior.weight: null means 1/N of N training frames, and there are none; give a number")
+            self.weight = 1 / frames
 
     @abstractmethod
     def log_prob(self, theta: Tensor) -> Tensor:
-        """log p of one weight matrix, a scalar, up to a constant."""
+        """log p of these weights, of any shape: a scalar, up to a constant."""
 
     def forward(self, decoder: nn.Module) -> Tensor:
-        return torch.as_tensor(self.weight * sum(self.log_prob(theta) for theta in decoder.parameters() if theta.ndim >= 2))
+        # As one vector: for networks this small, a call costs more than what it computes.
+        matrices = [theta.flatten() for theta in decoder.parameters() if theta.ndim >= 2]
+        return self.weight * self.log_prob(torch.cat(matrices or [torch.zeros(0)]))
 
 
 class Flat(Prior):
@@ -52,7 +61,7 @@ class Gaussian(Prior):
     tensor(-10.)
     """
 
-    def __init__(self, weight: float, precision: float = 1.0):
+    def __init__(self, weight: float | None = None, precision: float = 1.0):
         super().__init__(weight)
         self.precision = precision
 
@@ -68,7 +77,7 @@ class _GammaPrecision(Prior):
         a0, b0: shape and rate of the Gamma density.
     """
 
-    def __init__(self, weight: float, a0: float = 1e-5, b0: float = 1e-5):
+    def __init__(self, weight: float | None = None, a0: float = 1e-5, b0: float = 1e-5):
         super().__init__(weight)
         self.a0, self.b0 = a0, b0
 
@@ -78,7 +87,7 @@ class _GammaPrecision(Prior):
 
 
 class ARD(_GammaPrecision):
-    """Automatic relevance determination as the authors released it: -½ Σ ⟨τ⟩(θ) θ², differentiated through ⟨τ⟩.
+    """Automatic relevance determination as the authors released it: -½ Σ ⟨τ⟩(θ) θ² = -(a0 + ½) Σ θ² / (2 b0 + θ²), differentiated through ⟨τ⟩.
 
     The penalty is bounded by a0 + ½ nat per weight, so that a weight the data ask for pays a fixed price. This is the
     default, since it reproduces the latent maps of the source; the EM form (StudentT) collapses them from a random
@@ -86,7 +95,8 @@ class ARD(_GammaPrecision):
     """
 
     def log_prob(self, theta: Tensor) -> Tensor:
-        return -0.5 * (self.precision(theta) * theta**2).sum()
+        square = theta * theta
+        return -(self.a0 + 0.5) * (square / (square + 2 * self.b0)).sum()
 
 
 class StudentT(_GammaPrecision):
