@@ -19,6 +19,7 @@ CLAIMS = sorted(shipped("experiments").rglob("*.yaml"))
 SMALL = {
     "exact": ["acquisition.frames=20", "acquisition.test_frames=20"],
     "simulate": ["acquisition.frames=50", "acquisition.test_frames=50", "acquisition.replicas=10", "sampler.stride=1", "sampler.burn_in=0"],
+    "reference": ["acquisition.frames=20", "acquisition.first=20", "acquisition.test_frames=50", "acquisition.replicas=10", "sampler.stride=1", "sampler.burn_in=0"],
     "none": [],
 }
 
@@ -29,6 +30,7 @@ def test_every_experiment_runs_for_one_step_and_reloads(experiment, tmp_path, mo
     monkeypatch.setattr("predcg.figures.planar.DRAWS", 500)
     monkeypatch.setattr("predcg.figures.planar.WEIGHTED", 500)
     monkeypatch.setattr("predcg.figures.molecule.DRAWS", 200)
+    monkeypatch.setattr("predcg.figures.bands.DRAWS", 10)
     selection = (shipped("conf") / "experiment" / f"{experiment}.yaml").read_text()
     acquisition = re.search(r"override /acquisition: (\w+)", selection)
     small = SMALL[acquisition.group(1) if acquisition else "none"]

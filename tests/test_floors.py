@@ -10,8 +10,9 @@ FLOORS = [
     {"errors", "files", "progress", "batch"},
     {"observables", "transforms", "densities", "priors", "systems"},
     {"model", "posteriors", "importance", "gibbs", "samplers", "results"},
-    {"objectives", "acquisitions", "figures"},
+    {"objectives", "acquisitions"},
     {"training"},
+    {"figures"},
     {"config", "folder", "run"},
     {"draw", "gallery"},
 ]
@@ -22,7 +23,7 @@ BESIDE = {
     "results": {"model", "posteriors"}, "samplers": {"results"}, "run": {"config", "folder"}, "draw": {"gallery"},
 }  # fmt: skip
 HOMES = {
-    "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training",),
+    "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training", "figures/training_speed.py"),
     "matplotlib": ("figures",), "hydra": ("config.py", "run.py"), "omegaconf": ("config.py", "folder.py", "run.py", "gallery.py"),
     "wandb": (),
 }  # fmt: skip

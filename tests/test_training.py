@@ -1,5 +1,6 @@
 """Training: the loader, tempering, and a resume that is equal bit by bit."""
 
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,31 @@ def test_bounds_need_no_more_than_the_system(tmp_path):
     row = read_history(tmp_path / "metrics.csv")[-1]
     exact = DoubleWell().exact()["log_z"]
     assert row["sample/log_z_lower"] < exact < row["sample/log_z_upper"]
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_lightning_carries_and_computes_nothing(clip, tmp_path):
+    """Two epochs and a half through `fit` leave the parameters of the plain loop, bit by bit."""
+    from conftest import Linear
+
+    def begin():
+        torch.manual_seed(7)
+        objective = Mixed(0.5, ForwardKL(2), ReverseKL(16))
+        return Training(Linear().model(), Harmonic([1.0]), Gaussian(weight=0.1), objective, lambda p: torch.optim.Adam(p, 1e-2, fused=True))
+
+    def trainer(**more):
+        return pl.Trainer(max_steps=12, max_epochs=-1, accelerator="cpu", devices=1, gradient_clip_val=clip, **more)
+
+    carried, data = begin(), Data(frames(10), frames(0))
+    fit(carried, data, trainer, [], [], tmp_path, batch_size=4, epoch_steps=5)
+    plain = begin()
+    optimizer = plain.configure_optimizers()
+    for _, batch in zip(range(12), chain.from_iterable(repeat(Loader(data.train, 4, 5))), strict=False):
+        optimizer.zero_grad()
+        loss = plain.objective(plain.model, plain.system, batch).loss - plain.prior(plain.model.decoder)
+        loss.backward()
+        if clip:
+            assert torch.nn.utils.clip_grad_norm_(plain.parameters(), clip) > clip
+        optimizer.step()
+    for (name, one), other in zip(carried.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other), name

@@ -64,4 +64,4 @@ class Model(nn.Module):
         if z is not None:
             own = self.log_joint(x, z) - self.encoder(x).log_prob(z)
             terms = torch.cat([own.unsqueeze(0), terms])
-        return terms.logsumexp(0) - math.log(len(terms))
+        return terms.logsumexp(0) - math.log(len(terms)) if len(terms) > 1 else terms.squeeze(0)

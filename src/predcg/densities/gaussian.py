@@ -31,7 +31,7 @@ class Gaussian(DiagNormal):
     def log_prob(self, x: Tensor) -> Tensor:
         return self._log_prob((x - self.mean) * (-self.log_scale).exp())
 
-    def rsample_and_log_prob(self, shape: Size = Size()) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(self, shape: Size = ()) -> tuple[Tensor, Tensor]:
         """A reparametrised sample μ + σ ε and its log-density, which depends on ε and σ only."""
         noise = torch.randn(*shape, *self.mean.shape, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + self.base_dist.scale * noise, self._log_prob(noise)

@@ -12,6 +12,7 @@ from predcg.figures.sampling import ladder
 from predcg.figures.speed import energy_speed, sampling_speed
 from predcg.figures.structures import atom_spread, structure_strip
 from predcg.figures.training import training
+from predcg.figures.training_speed import training_speed
 
 __all__ = [
     "atom_spread",
@@ -35,4 +36,5 @@ __all__ = [
     "sampling_speed",
     "structure_strip",
     "training",
+    "training_speed",
 ]

@@ -40,7 +40,7 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         _held_out(plane, run)
         segments = _segments(*angles[:, axis].T)
         plane.add_collection(LineCollection(segments, colors="white", linewidths=4.2, capstyle="round"))
-        line = plane.add_collection(LineCollection(segments, array=path[:-1].repeat(2), cmap="viridis", clim=(-REACH, REACH), linewidths=2.4, capstyle="round"))
+        line = plane.add_collection(LineCollection(segments, array=path[:-1].repeat(2).numpy(), cmap="viridis", clim=(-REACH, REACH), linewidths=2.4, capstyle="round"))
         plane.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"decoded along z{axis + 1}", xlim=TURN["ylim"], xticks=TURN["yticks"], **TURN)
     figure.colorbar(line, ax=panels[columns:], label="collective variable along the path")
     figure.legend(*plane.get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=3, title="held-out frames", title_fontsize=9)

@@ -50,7 +50,7 @@ def _separation(run: Run) -> dict[str, float]:
     found = label[distance.topk(NEIGHBOURS, largest=False).indices].mode(1).values
     basins = label.unique()
     recall = torch.stack([(found[label == basin] == basin).double().mean() for basin in basins]).mean().item()
-    centres = torch.stack([z[label == basin].mean(0) for basin in basins])[torch.searchsorted(basins, label)]
+    centres = torch.stack([z[label == basin].mean(0) for basin in basins])[(label.unsqueeze(-1) == basins).long().argmax(-1)]
     between = ((centres - z.mean(0)).square().sum() / (z - z.mean(0)).square().sum()).item()
     accuracy = (found == label).double().mean().item()
     separate = float(recall >= 0.9 and least >= 0.5)

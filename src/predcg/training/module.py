@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -36,6 +37,13 @@ class Training(pl.LightningModule):
         super().__init__()
         self.model, self.system, self.prior, self.objective = model, system, prior, objective
         self.optimizer, self.scheduler = optimizer, scheduler
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Forty times a step Lightning notes which hook is running; torch would look each time whether that is a parameter.
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss, values = self._measure(batch)

@@ -44,28 +44,31 @@ class RigidFrame(Transform):
     def inverse_shape(self, shape: torch.Size) -> torch.Size:
         return torch.Size((*shape[:-1], shape[-1] + 6))
 
-    def _kept(self, size: int, device: torch.device) -> Tensor:
-        kept = torch.ones(size, dtype=torch.bool, device=device)
-        kept[[3 * self.a, 3 * self.a + 1, 3 * self.a + 2, 3 * self.b, 3 * self.b + 1, 3 * self.c + 1]] = False
-        return kept
+    def _kept(self, size: int) -> list[int]:
+        dropped = {3 * self.a, 3 * self.a + 1, 3 * self.a + 2, 3 * self.b, 3 * self.b + 1, 3 * self.c + 1}
+        return [i for i in range(size) if i not in dropped]
 
-    def _call(self, x: Tensor) -> Tensor:
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y and log|dy/dx| in one pass."""
         r = atoms(x)
         r = r - r[..., self.a : self.a + 1, :]
-        z = torch.nn.functional.normalize(r[..., self.b, :], dim=-1)
-        c = r[..., self.c, :]
-        x_axis = torch.nn.functional.normalize(c - (c * z).sum(-1, keepdim=True) * z, dim=-1)
+        b, c = r[..., self.b, :], r[..., self.c, :]
+        length = b.norm(dim=-1, keepdim=True)
+        z = b / length
+        across = c - (c * z).sum(-1, keepdim=True) * z
+        rho = across.norm(dim=-1, keepdim=True)
+        x_axis = across / rho
         frame = torch.stack([x_axis, torch.linalg.cross(z, x_axis), z], -1)
-        return (r @ frame).flatten(-2)[..., self._kept(x.shape[-1], x.device)]
+        y = (r @ frame).flatten(-2)[..., self._kept(x.shape[-1])]
+        return y, -(length**2 * rho).log().squeeze(-1) - math.log(8 * math.pi**2)
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.call_and_ladj(x)[0]
 
     def _inverse(self, y: Tensor) -> Tensor:
         x = y.new_zeros(*y.shape[:-1], y.shape[-1] + 6)
-        x[..., self._kept(x.shape[-1], y.device)] = y
+        x[..., self._kept(x.shape[-1])] = y
         return x
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        r = atoms(x)
-        b, c = r[..., self.b, :] - r[..., self.a, :], r[..., self.c, :] - r[..., self.a, :]
-        # r² ρ = r |b × c|
-        volume = b.norm(dim=-1) * torch.linalg.cross(b, c).norm(dim=-1)
-        return -volume.log() - math.log(8 * math.pi**2)
+        return self.call_and_ladj(x)[1]
