@@ -58,7 +58,7 @@ def test_flat_is_zero_whatever_the_weights(decoder):
 def test_gaussian_is_the_log_density_of_the_weights(decoder):
     theta = weights(decoder)
     expected = torch.distributions.Normal(0, 0.5).log_prob(theta).sum() - torch.distributions.Normal(0, 0.5).log_prob(torch.zeros_like(theta)).sum()
-    assert Gaussian(weight=1.0, precision=4.0)(decoder).item() == pytest.approx(expected.item())
+    assert Gaussian(weight=1.0, tau=4.0)(decoder).item() == pytest.approx(expected.item())
 
 
 def test_ard_expectation_is_the_posterior_mean_of_the_precision():

@@ -117,7 +117,7 @@ def test_maximum_likelihood_finds_the_exact_answer():
 
 
 def test_the_prior_enters_the_loss(linear, tmp_path):
-    train(linear, tmp_path, 5, prior=Gaussian(weight=0.1, precision=2.0))
+    train(linear, tmp_path, 5, prior=Gaussian(weight=0.1, tau=2.0))
     row = next(row for row in read_history(tmp_path / "metrics.csv") if "train/log_prior" in row)
     first_weights = linear.a**2 + 1.0  # of the trunk, 1, and of the mean, a
     assert row["train/log_prior"] == pytest.approx(-0.5 * 2.0 * 0.1 * first_weights, rel=1e-5)

@@ -21,7 +21,7 @@ def precisions(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         for layers in weights
     ]
     prior, theta = runs[0].prior, _all(weights[0])
-    learnt = callable(getattr(prior, "precision", None))
+    learnt = prior.precision(theta).unique().numel() > 1
     figure, panels = new(2 + learnt, width=3.4, height=3.0)
     panels[0].hist(theta.abs().clamp_min(1e-12).log10().numpy(), bins=56, range=(-12, 2), color=MODEL)
     panels[0].axvline(-4, color=EXACT, linestyle=":", label=f"{shares[0]['active_share']:.0%} are larger")

@@ -61,9 +61,9 @@ class Weights:
 class Posterior(ABC):
     """`posterior(model, prior, batch) -> Weights`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of -log p(θ | data) at the trained θ.
 
-    The log posterior is N times what training maximises: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective
-    variables of frame i. Variances are not perturbed. Training need not end in a maximum, and many weights leave the data
-    as they are: a curvature below `floor` is replaced by 10 N, as the source does.
+    The log posterior is N times what training maximises: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective variables of
+    frame i; a precision that the prior learns is held at its mean ⟨τ⟩. Variances are not perturbed. Training need not end in a maximum, and
+    many weights leave the data as they are: a curvature below `floor` is replaced by 10 N, as the source does.
 
     Args:
         floor: smallest curvature that is trusted.
@@ -86,7 +86,8 @@ class Posterior(ABC):
         share = batch.w.double().unsqueeze(-1) / batch.w.double().mean()
         spread = {}
         for name, (v, curvature) in self.curvature(model, batch).items():
-            of_prior = nn.functional.pad(prior_curvature(prior, model.decoder.get_submodule(name).weight, len(v)), (0, 1))
+            theta = model.decoder.get_submodule(name).weight.detach().double()
+            of_prior = nn.functional.pad(len(v) * prior.weight * prior.precision(theta), (0, 1))  # none on the bias
             spread[name] = self.spread(v, curvature * share, of_prior)
         return Weights(spread)
 
@@ -102,12 +103,3 @@ class Posterior(ABC):
         """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
         return torch.where(curvature < self.floor, 10.0 * frames, curvature).rsqrt()
 
-
-def prior_curvature(prior: Prior, theta: Tensor, frames: int) -> Tensor:
-    """-N ∂² prior / ∂θ² of each weight, of θ's shape, in float64; log p(θ) is a sum over weights."""
-    theta = theta.detach().double().requires_grad_()
-    log_p = frames * prior.weight * prior.log_prob(theta)
-    if not log_p.requires_grad:  # the flat prior
-        return torch.zeros_like(theta)
-    (slope,) = torch.autograd.grad(log_p, theta, create_graph=True)
-    return -torch.autograd.grad(slope.sum(), theta)[0]

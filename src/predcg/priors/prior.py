@@ -34,6 +34,10 @@ class Prior(nn.Module, ABC):
     def log_prob(self, theta: Tensor) -> Tensor:
         """log p of these weights, of any shape: a scalar, up to a constant."""
 
+    @abstractmethod
+    def precision(self, theta: Tensor) -> Tensor:
+        """Curvature of -log p at each weight, of θ's shape: what a Gaussian prior of the same strength would have."""
+
     def forward(self, decoder: nn.Module) -> Tensor:
         # As one vector: for networks this small, a call costs more than what it computes.
         matrices = [theta.flatten() for theta in decoder.parameters() if theta.ndim >= 2]
@@ -49,24 +53,30 @@ class Flat(Prior):
     def log_prob(self, theta: Tensor) -> Tensor:
         return theta.new_zeros(())
 
+    def precision(self, theta: Tensor) -> Tensor:
+        return torch.zeros_like(theta)
+
 
 class Gaussian(Prior):
     """log p(θ) = -½ τ Σ θ².
 
     Args:
         weight: see Prior.
-        precision: τ.
+        tau: precision τ.
 
-    >>> Gaussian(weight=1.0, precision=4.0).log_prob(torch.tensor([[1.0, 2.0]]))
+    >>> Gaussian(weight=1.0, tau=4.0).log_prob(torch.tensor([[1.0, 2.0]]))
     tensor(-10.)
     """
 
-    def __init__(self, weight: float | None = None, precision: float = 1.0):
+    def __init__(self, weight: float | None = None, tau: float = 1.0):
         super().__init__(weight)
-        self.precision = precision
+        self.tau = tau
 
     def log_prob(self, theta: Tensor) -> Tensor:
-        return -0.5 * self.precision * theta.pow(2).sum()
+        return -0.5 * self.tau * theta.pow(2).sum()
+
+    def precision(self, theta: Tensor) -> Tensor:
+        return torch.full_like(theta, self.tau)
 
 
 class _GammaPrecision(Prior):
@@ -82,7 +92,7 @@ class _GammaPrecision(Prior):
         self.a0, self.b0 = a0, b0
 
     def precision(self, theta: Tensor) -> Tensor:
-        """⟨τ⟩ = (a0 + ½) / (b0 + ½ θ²), the posterior mean of each precision (E-step), of θ's shape."""
+        """⟨τ⟩ = (a0 + ½) / (b0 + ½ θ²), the posterior mean of each precision (E-step), which Laplace's approximation holds fixed."""
         return (self.a0 + 0.5) / (self.b0 + 0.5 * theta**2)
 
 
