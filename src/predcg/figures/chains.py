@@ -14,7 +14,7 @@ CHAINS, FRAMES, STRIDE = 1000, 20, 5
 def gibbs_acceptance(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Metropolis-within-Gibbs sampling of the model beside independent draws: the density of z1, and how often a proposal of the encoder is accepted.
 
-    Numbers: gibbs_acceptance, 1 where the encoder is the model's exact posterior; the standard deviation of z1, exactly 1.
+    Numbers: gibbs_acceptance, 1 where the encoder is the model's exact posterior; gibbs_var_z1, the variance of z1, exactly 1.
     """
     run = runs[0]
     torch.manual_seed(run.seed)

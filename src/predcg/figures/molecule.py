@@ -92,7 +92,7 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     show(test, f"held out, {len(test)} frames", color=EXACT)
     numbers = {}
     groups = {size: list(same) for size, same in itertools.groupby(sorted(runs, key=_variables), _variables)}
-    for (size, same), colour in zip(groups.items(), (MODEL, "#edae49", "#5f9e6e", "#8d1f35"), strict=False):
+    for (size, same), colour in zip(groups.items(), itertools.cycle((MODEL, "#edae49", "#5f9e6e", "#8d1f35")), strict=False):
         with torch.no_grad():
             drawn = [gyration(run.model.generate(10 * DRAWS)).squeeze(-1) for run in same]
         show(drawn[0], "model" if len(groups) == 1 else f"model, {size} variables", color=colour)
