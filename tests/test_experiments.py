@@ -18,7 +18,7 @@ EXPERIMENTS = listing(shipped("conf") / "experiment").split(", ")
 CLAIMS = sorted(shipped("experiments").rglob("*.yaml"))
 SMALL = {
     "exact": ["acquisition.frames=20", "acquisition.test_frames=20"],
-    "simulate": ["acquisition.frames=50", "acquisition.test_frames=50", "acquisition.replicas=10", "sampler.stride=1", "sampler.burn_in=0"],
+    "simulate": ["acquisition.frames=50", "acquisition.test_frames=50", "acquisition.replicas=5", "sampler.stride=1", "sampler.burn_in=0"],
     "reference": ["acquisition.frames=20", "acquisition.first=20", "acquisition.test_frames=50", "acquisition.replicas=10", "sampler.stride=1", "sampler.burn_in=0"],
     "none": [],
 }
