@@ -78,11 +78,16 @@ def test_agreement_is_the_cosine_of_the_error(ala2, hinge):
     assert numbers["psi_agreement"] == pytest.approx(math.cos(math.radians(30)), abs=1e-4)
 
 
-def test_a_map_of_one_variable_is_refused(ala2):
-    run = run_of(ala2)
+def test_a_map_of_one_variable_does_not_change_upwards(ala2, hinge):
+    z = torch.randn(50, 1)
+    pad = partial(torch.nn.functional.pad, pad=(0, 1))
+    run = run_of(ala2, hinge(pad(z)), decode=lambda z: hinge(pad(z)), cv=lambda x: z)
     run.model.latent = StandardNormal(1)
-    with pytest.raises(InputError, match="z >= 2"):
-        figures.dihedral_maps([run])
+    picture, numbers = figures.dihedral_maps([run])
+    assert numbers["psi_agreement"] == pytest.approx(1.0, abs=1e-5)
+    degrees = picture.axes[1].collections[0].get_array()
+    assert degrees.shape == (101, 101) and np.ptp(degrees[0]) > 100
+    assert np.abs((degrees - degrees[:1] + 180) % 360 - 180).max() < 1e-3
 
 
 def test_strip_measures_its_bonds_and_basins(ala2, hinge):

@@ -15,6 +15,7 @@ from predcg import config, draw, run
 from predcg.batch import Batch
 from predcg.config import compose
 from predcg.errors import InputError
+from predcg.posteriors import Laplace
 from predcg.training import read_checkpoint, read_history
 
 QUICK = ["experiment=double_well/forward_kl", "steps=20", "epoch_steps=10", "acquisition.frames=40", "acquisition.test_frames=10", "logger=none", "figures=[training]"]
@@ -62,6 +63,16 @@ def test_a_folder_alone_rebuilds_the_run(monkeypatch):
     for name, value in loaded.model.state_dict().items():
         assert torch.equal(value, state[f"model.{name}"])
     assert len(loaded.data.train.x) == 40 and loaded.history[-1]["step"] == 20
+
+
+def test_the_posterior_of_a_run_is_kept(monkeypatch):
+    assert call(monkeypatch, *QUICK, "posterior=laplace", "prior=gaussian") == 0
+    loaded = run.load(the_folder())
+    assert loaded.prior.weight == 1 / 40
+    again = Laplace()(loaded.model, loaded.prior, loaded.data.train)
+    assert loaded.weights.spread.keys() == again.spread.keys() and len(again.spread) == 6
+    for name, spread in again.spread.items():
+        assert torch.allclose(loaded.weights.spread[name], spread, rtol=1e-6)
 
 
 def test_a_finished_run_is_not_done_again_unless_forced(monkeypatch, capsys):
@@ -145,6 +156,11 @@ BAD = {
     "samples without gradients": (["experiment=double_well/reverse_kl", "decoder=mixture"], "no reparametrised samples"),
     "encoder without a density": (["experiment=double_well/reverse_kl", "encoder=deterministic"], "objective: the loss of the untrained model is inf"),
     "batch size": (["experiment=double_well/mixed", "batch_size=0"], "batch_size: expected at least 1; found 0"),
+    "posterior without torch's layers": (["experiment=double_well/forward_kl", "decoder=mixture", "posterior=laplace"], "posterior: expected a decoder whose weights are all in"),
+    "posterior without data": (["experiment=double_well/reverse_kl", "posterior=laplace"], "posterior: given data, and there are none"),
+    "figure of a posterior": (["experiment=ala2/forward_kl", "figures=[rg_bands]"], "rg_bands is drawn of a posterior; choose posterior=laplace"),
+    "prior without data": (["experiment=double_well/reverse_kl", "prior=ard"], "prior.weight: null means 1/N of N training frames, and there are none"),
+    "smaller set": (["experiment=schoberl2019/ala2", "acquisition.first=600"], "acquisition.first: expected between 1 and frames = 500; found 600"),
     "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10, .*; found 15"),
 }
 

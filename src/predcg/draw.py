@@ -17,7 +17,7 @@ from predcg.errors import InputError
 from predcg.figures.speed import machine
 from predcg.figures.style import save
 from predcg.files import atomic, write_json
-from predcg.folder import _commit
+from predcg.folder import commit
 from predcg.gallery import claim, keep, kept, page, rows
 from predcg.results import align
 from predcg.run import load, run
@@ -104,7 +104,7 @@ def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
         "run_time_s": round(seconds, 1),
         "drawn_on": date.today().isoformat(),
         "machine": machine(),
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 

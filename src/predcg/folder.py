@@ -62,7 +62,7 @@ def finish(folder: Path, resolved: dict, summary: dict[str, float]) -> None:
     """Write summary and provenance, and last of all the marker."""
     write_json(folder / "summary.json", summary)
     provenance = {
-        "commit": _commit(),
+        "commit": commit(),
         "command": sys.argv,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
@@ -76,7 +76,7 @@ def finish(folder: Path, resolved: dict, summary: dict[str, float]) -> None:
         marker.touch()
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the checkout that the package runs from, or None where it is installed or git is missing."""
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists() or shutil.which("git") is None:

@@ -7,7 +7,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.errors import InputError
 from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, needs, new
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -52,21 +51,17 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """φ and ψ of the decoded mean over the plane of the first two collective variables, the others at 0; dots are the held-out frames.
 
     Numbers: the mean of cos(decoded - true) over held-out frames, of each torsion decoded from the frame's own variables;
-    1 is perfect and 0 is chance.
-
-    Raises:
-        InputError: a model with a single collective variable.
+    1 is perfect and 0 is chance. Of a single variable the maps do not change upwards.
     """
     run = runs[0]
     size = run.model.latent().sample().shape[-1]
-    if size < 2:
-        raise InputError("figures: dihedral_maps needs z >= 2 collective variables for a plane; found z = 1; draw decoder_walk instead")
     axis = np.linspace(-REACH, REACH, 101, dtype=np.float32)
-    z = torch.zeros(101, 101, size)
+    z = torch.zeros(101, 101, max(size, 2))
     z[..., 1], z[..., 0] = torch.meshgrid(torch.from_numpy(axis), torch.from_numpy(axis), indexing="ij")
     with torch.no_grad():
         own = run.model.cv(run.data.test.x)
-        decoded, maps = (run.system.backbone(run.model.decode(values)) for values in (own, z))
+        decoded, maps = (run.system.backbone(run.model.decode(values)) for values in (own, z[..., :size]))
+    dots = np.pad(own.numpy(), ((0, 0), (0, 1)))[:: max(1, len(own) // DOTS), :2]
     agreement = (decoded - run.system.backbone(run.data.test.x)).cos().mean(0)
     figure, panels = new(columns=2, width=3.7, height=3.4)
     for axes, radians, text in zip(panels, maps.unbind(-1), ("φ", "ψ"), strict=True):
@@ -77,8 +72,7 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             above = (degrees - level + 180) % 360 - 180
             style = {"colors": "black" if abs(level) > 90 else "white", "linewidths": 1.6 if level == -180 else 0.7}
             axes.contour(axis, axis, np.where(abs(above) < 90, above, np.nan), levels=[0], **style)
-        thin = max(1, len(own) // DOTS)
-        axes.scatter(*own[::thin, :2].T.numpy(), s=4, color="white", edgecolors="black", linewidths=0.3)
+        axes.scatter(*dots.T, s=4, color="white", edgecolors="black", linewidths=0.3)
         axes.set(xlabel="collective variable z1", ylabel="collective variable z2", title=f"{text} of the decoded mean")
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH))
     figure.colorbar(image, ax=panels, label="torsion (degrees); lines every 45, thick at ±180", ticks=range(-180, 181, 45))

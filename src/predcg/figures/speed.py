@@ -64,7 +64,7 @@ def sampling_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             costs[form] = dict.fromkeys(REPLICAS, cost)
             continue
         device = "cuda" if form.endswith("GPU") else "cpu"
-        with _threads(2 if "2" in form else 1):
+        with threads_set(2 if "2" in form else 1):
             fresh = Molecule("ala2.pdb", SOLVENTS["OBC2"], 300.0)
             fresh.expect(10**9)
             for replicas in REPLICAS:
@@ -113,7 +113,7 @@ def _energy_costs(files: list[str], solvent: str) -> dict[str, dict[int, float]]
     costs: dict[str, dict[int, float]] = {form: {} for form in forms}
     with progress(len(BATCHES) * len(forms) + 3, f"timing, {solvent}") as bar:
         for form, (threads, call) in forms.items():
-            with _threads(threads):
+            with threads_set(threads):
                 for n in BATCHES:
                     if form != "batched, float64" or n == 1024:
                         costs[form][n] = _best(lambda: (call(n), torch.cuda.synchronize() if "GPU" in form else None)) / n * 1e6
@@ -151,7 +151,7 @@ def _best(call: Callable) -> float:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads_set(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     yield

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from predcg.batch import Batch, Data
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
-from predcg.figures.speed import _threads, machine
+from predcg.figures.speed import machine, threads_set
 from predcg.figures.style import DATA, MODEL, NOWHERE, new
 from predcg.model import Model
 from predcg.objectives import ForwardKL
@@ -43,7 +43,7 @@ def training_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     x = molecule.start(FRAMES + 100) + 0.01 * torch.randn(FRAMES + 100, molecule.size, generator=torch.Generator().manual_seed(0))
     data = Data(Batch.of(x[:FRAMES]), Batch.of(x[FRAMES:]))
     loops: dict[str, Callable] = {"without Lightning": _bare, "a run": _ours, "Lightning as it comes": _plain}
-    with _threads(1):
+    with threads_set(1):
         for loop in loops.values():
             loop(_training(molecule), data, 50)
         rounds = [{name: loop(_training(molecule), data, EPOCH) for name, loop in loops.items()} for _ in range(ROUNDS)]
