@@ -3,6 +3,9 @@
 import logging
 from pathlib import Path
 
+import subprocess
+import sys
+
 import mdtraj
 import numpy as np
 import pytest
@@ -64,6 +67,32 @@ def test_a_simulation_is_made_once_and_shared(tmp_path, monkeypatch):
     monkeypatch.undo()
     others = [simulate(tmp_path, "c", [1.0, 2.5])[1], simulate(tmp_path, "d", [1.0, 2.0], seed=1)[1], simulate(tmp_path, "e", [1.0, 2.0], stride=2)[1]]
     assert len({kept, *others}) == 4
+
+
+def test_of_two_runs_that_want_a_simulation_one_makes_it(tmp_path):
+    """Both start at once, as a sweep on several cores does."""
+    code = """
+import sys
+from pathlib import Path
+import torch
+from predcg.acquisitions import Simulate
+from predcg.samplers import Langevin
+from predcg.systems import Harmonic
+
+class Slow(Langevin):
+    def advance(self, *state):
+        Path(f"advanced_{sys.argv[1]}").touch()
+        super().advance(*state)
+
+torch.manual_seed(0)
+Path(sys.argv[1]).mkdir()
+data = Simulate(200, 200, replicas=2, blocks=1, kept="kept").acquire(None, Harmonic([1.0]), Slow(0.1, 1.0, 5, 0, 0), Path(sys.argv[1]) / "simulation")
+print(data.train.x.double().sum().item())
+"""
+    both = [subprocess.Popen([sys.executable, "-c", code, name], cwd=tmp_path, stdout=subprocess.PIPE, text=True) for name in "ab"]
+    sums = {process.communicate(timeout=60)[0] for process in both}
+    assert [process.returncode for process in both] == [0, 0] and len(sums) == 1
+    assert len(list(tmp_path.glob("advanced_*"))) == 1 and len(list(tmp_path.glob("kept/*/frames.npz"))) == 1
 
 
 def test_a_simulation_is_known_by_what_its_energy_depends_on(ala2):

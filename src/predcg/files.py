@@ -2,10 +2,13 @@
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -42,5 +45,9 @@ def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on the file `path`, which is made and stays; another process waits. The system frees it when a process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that has locked %s", path)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
