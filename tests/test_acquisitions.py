@@ -1,10 +1,9 @@
 """Acquisitions: frames and their order, and files that are checked before anything is learnt from them."""
 
 import logging
-from pathlib import Path
-
 import subprocess
 import sys
+from pathlib import Path
 
 import mdtraj
 import numpy as np

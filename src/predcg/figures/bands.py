@@ -36,6 +36,12 @@ class Band(NamedTuple):
         """Lower and upper end of the band in each bin, (2, bins)."""
         return np.quantile(self.draws, LEVEL, axis=0)
 
+    @property
+    def coverage(self) -> float:
+        """Share of the bins whose held-out density is in the band."""
+        low, high = self.limits
+        return ((self.reference >= low) & (self.reference <= high)).mean().item()
+
 
 @needs(Molecule, posterior=True)
 def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
@@ -55,7 +61,7 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             low, high = band.limits
             mean, reference = band.means.mean().item(), _gyration(run)(run.data.test.x).mean().item()
             values.append({
-                "rg_coverage": ((band.reference >= low) & (band.reference <= high)).mean().item(),
+                "rg_coverage": band.coverage,
                 "rg_band_width": (high - low).mean().item(),
                 "rg_mean_nm": mean, "rg_mean_nm_reference": reference, "rg_mean_off_percent": 100 * abs(mean / reference - 1),
             })  # fmt: skip
@@ -84,8 +90,7 @@ def observable_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     numbers = {}
     bands = _bands(run, observables)
     for axes, (name, band) in zip(panels, bands.items(), strict=False):
-        low, high = band.limits
-        numbers[f"{name}_coverage"] = ((band.reference >= low) & (band.reference <= high)).mean().item()
+        numbers[f"{name}_coverage"] = band.coverage
         if name in names:
             _draw(axes, band, names[name], "density (1/nm)", _frames(run))
         else:
