@@ -12,7 +12,7 @@ from openmm import app, unit
 
 from predcg.config import check_figures
 from predcg.errors import InputError
-from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown
+from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown, Peptide
 from predcg.systems.trajectory import read_frames
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -158,6 +158,13 @@ def test_basins_are_the_boxes_of_the_source(ala2):
         pytest.skip("the authors' frames are not here; test_shipped_structure_is_l_alanine_with_a_model_in_each_basin needs nothing")
     label = ala2.label(read_frames(str(authors), ala2, "angstrom"))
     assert [(label == index).sum().item() for index in (0, 1, 2, -1)] == [12, 256, 142, 90]
+
+
+def test_a_chain_has_its_frame_in_the_middle():
+    chain = Peptide("ACE-AAA-NME", ["amber96.xml", "amber96_obc.xml"], 300.0)
+    atoms = [chain.topology.atom(index) for index in chain.frame]
+    assert [(atom.name, atom.residue.index) for atom in atoms] == [("N", 2), ("CA", 2), ("C", 2)]  # ACE is 0
+    assert chain.topology.atom(chain.backbone.indices[0, 1]).residue.index == 1
 
 
 def test_any_molecule_has_a_frame_of_three_bonded_atoms(tmp_path):

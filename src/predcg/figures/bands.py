@@ -68,7 +68,7 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         numbers |= mean_over_seeds(values, f"_n{n}" if len(groups) > 1 else "")
     for few, more in itertools.pairwise(groups):
         numbers[f"rg_band_narrowing_n{more}"] = numbers[f"rg_band_width_n{more}"] / numbers[f"rg_band_width_n{few}"]
-    panels[0].legend(fontsize=7)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure, numbers
 
 

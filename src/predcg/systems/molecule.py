@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from predcg.errors import InputError
+from predcg.observables import Dihedrals
 from predcg.systems.bridge import Bridge
 from predcg.systems.forcefield import Batched
 from predcg.systems.peptide import build
-from predcg.systems.structure import first_phi_psi, frame_atoms, parametrise, read_pdb
+from predcg.systems.structure import frame_atoms, parametrise, phi_psi, read_pdb
 from predcg.systems.system import System
 from predcg.systems.worker import fastest
 
@@ -70,8 +71,9 @@ class Molecule(System):
         masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(self.size // 3)]
         self.masses = torch.tensor(masses).repeat_interleave(3)
         self.register_buffer("models", torch.tensor(models, dtype=torch.float32).flatten(1), persistent=False)
-        self.backbone = first_phi_psi(self.topology)
-        self.frame = frame_atoms(self.topology, self.backbone)
+        backbone = phi_psi(self.topology)
+        self.backbone = Dihedrals(backbone[0]) if backbone else None
+        self.frame = frame_atoms(self.topology)
         self.boxes = {name: dict(box) for name, box in (basins or {}).items()}
         self.basins = tuple(self.boxes)
         if self.basins and self.backbone is None:

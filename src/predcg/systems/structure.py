@@ -9,7 +9,6 @@ import openmm
 from openmm import app, unit
 
 from predcg.errors import InputError
-from predcg.observables import Dihedrals
 
 SHIPPED = Path(__file__).parent
 
@@ -80,18 +79,18 @@ def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.Sy
     return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
 
 
-def first_phi_psi(topology: mdtraj.Topology) -> Dihedrals | None:
-    """φ and ψ of the first residue that has both, or None."""
+def phi_psi(topology: mdtraj.Topology) -> list[list[list[int]]]:
+    """Atoms of φ and of ψ of every residue that has both, [[N-terminal C, N, CA, C], [N, CA, C, next N]] each."""
     frame = mdtraj.Trajectory(np.zeros((1, topology.n_atoms, 3)), topology)
     phi, psi = mdtraj.compute_phi(frame)[0], mdtraj.compute_psi(frame)[0]
-    both = [[list(map(int, a)), list(map(int, b))] for a in phi for b in psi if list(a[1:]) == list(b[:3])]
-    return Dihedrals(both[0]) if both else None
+    return [[list(map(int, a)), list(map(int, b))] for a in phi for b in psi if list(a[1:]) == list(b[:3])]
 
 
-def frame_atoms(topology: mdtraj.Topology, backbone: Dihedrals | None) -> list[int] | None:
-    """Three atoms that are never on one line: N, CA, C of the first such residue, else three bonded ones, heavy if possible."""
-    if backbone is not None:
-        return backbone.indices[0, 1:].tolist()
+def frame_atoms(topology: mdtraj.Topology) -> list[int] | None:
+    """Three atoms that are never on one line: N, CA, C of the middle residue of a chain, which no atom is far from; else three bonded ones, heavy if possible."""
+    backbone = phi_psi(topology)
+    if backbone:
+        return backbone[len(backbone) // 2][0][1:]
     neighbours: dict[int, list[int]] = {}
     for one, other in ((a.index, b.index) for a, b in topology.bonds):
         neighbours.setdefault(one, []).append(other)
