@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> Path:
     nouns = build(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
     if is_finished(folder, resolved):
-        log.info("finished already: %s (force=true runs it again)\n%s", folder, table(json.loads((folder / "summary.json").read_text())))
+        log.info("finished already: %s (force=true runs it again)", folder)
         return folder
     data = None if cfg.force else Data.load(folder / "data")
     nouns.system.expect(cfg.steps * _rehearse(nouns, Batch.of(nouns.system.start(2))))
@@ -86,7 +86,7 @@ def run(cfg: DictConfig) -> Path:
         for logger in loggers:
             getattr(logger.experiment, "finish", lambda: None)()
     finish(folder, resolved, summary)
-    log.info("finished: %s\n%s", folder, table(summary))
+    log.info("finished: %s", folder)
     return folder
 
 
@@ -145,7 +145,8 @@ def _report(logger, folder: Path, summary: dict[str, float]) -> None:
 
 def _job(cfg: DictConfig) -> None:
     try:
-        run(complete(cfg, HydraConfig.get()))
+        folder = run(complete(cfg, HydraConfig.get()))
+        log.info(table(json.loads((folder / "summary.json").read_text())))
     except InputError as reason:
         if HydraConfig.get().mode != RunMode.RUN:
             raise  # in a sweep Hydra says which job it was
