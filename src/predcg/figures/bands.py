@@ -54,7 +54,7 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, panels = new(len(groups), width=3.2, height=3.0)
     numbers = {}
     for axes, (n, same) in zip(panels, groups.items(), strict=True):
-        bands = [_bands(run, {"rg": _gyration(run)})["rg"] for run in same]
+        bands = [credible_bands(run, {"rg": _gyration(run)})["rg"] for run in same]
         _draw(axes, bands[0], "radius of gyration (nm)", "density (1/nm)", n)
         values = []
         for run, band in zip(same, bands, strict=True):
@@ -74,7 +74,7 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 @needs(Molecule, "backbone", posterior=True)
 def observable_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Credible bands of four observables and of the free energies of φ and ψ. Numbers: the share of bins whose held-out value is in the band."""
+    """Credible bands of three observables and of the free energies of φ and ψ. Numbers: the share of bins whose held-out value is in the band."""
     run = runs[0]
     heavy = [atom.index for atom in run.system.topology.atoms if atom.element.symbol != "H"]
     torsions = run.system.backbone
@@ -88,7 +88,7 @@ def observable_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     names = {"rg": "radius of gyration (nm)", "end_to_end": "end-to-end distance (nm)", "distance_rmsd": "distance RMSD to the first structure (nm)"}
     figure, panels = new(3, rows=2, width=3.2, height=2.8)
     numbers = {}
-    bands = _bands(run, observables)
+    bands = credible_bands(run, observables, torsions=("phi", "psi"))
     for axes, (name, band) in zip(panels, bands.items(), strict=False):
         numbers[f"{name}_coverage"] = band.coverage
         if name in names:
@@ -109,8 +109,14 @@ def _gyration(run: Run) -> RadiusOfGyration:
     return RadiusOfGyration(run.system.masses[::3].tolist())
 
 
-def _bands(run: Run, observables: dict[str, Callable[[Tensor], Tensor]]) -> dict[str, Band]:
-    """All observables from one pass over draws of the weights."""
+def credible_bands(run: Run, observables: dict[str, Callable[[Tensor], Tensor]], torsions: tuple[str, ...] = ()) -> dict[str, Band]:
+    """Histograms of any observables with their bands, from one pass over draws of the weights; bins span the held-out values.
+
+    Args:
+        run: with a posterior.
+        observables: by name, (N, D) to (N,) or (N, 1).
+        torsions: names of those in degrees, whose bins go round.
+    """
     torch.manual_seed(run.seed)
 
     def measure(x: Tensor) -> dict[str, np.ndarray]:
@@ -118,7 +124,7 @@ def _bands(run: Run, observables: dict[str, Callable[[Tensor], Tensor]]) -> dict
             return {name: observable(x).flatten().numpy() for name, observable in observables.items()}
 
     held_out, training, trained = (measure(x) for x in (run.data.test.x, run.data.train.x, run.model.generate(10 * FRAMES)))
-    edges = {name: np.linspace(*((-180, 180) if name in ("phi", "psi") else (values.min(), values.max())), BINS + 1) for name, values in held_out.items()}
+    edges = {name: np.linspace(*((-180, 180) if name in torsions else (values.min(), values.max())), BINS + 1) for name, values in held_out.items()}
     draws: dict[str, list[np.ndarray]] = {name: [] for name in observables}
     means: dict[str, list[float]] = {name: [] for name in observables}
     for x in run.weights.predict(run.model, DRAWS, FRAMES):
