@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
-from predcg.observables import DistanceRMSD, Distances, RadiusOfGyration
+from predcg.figures.molecule import gyration
+from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, needs, new
+from predcg.observables import DistanceRMSD, Distances
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -50,16 +51,16 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     Numbers for each N, means over seeds: coverage, the share of the 22 bins whose held-out density is in the band; the band's mean width in
     1/nm, and its ratio to that of the next smaller N; mean of Rg over the posterior and its deviation from the held-out one.
     """
-    groups = {n: list(same) for n, same in itertools.groupby(sorted(runs, key=_frames), _frames)}
+    groups = grouped(runs, _frames)
     figure, panels = new(len(groups), width=3.2, height=3.0)
     numbers = {}
     for axes, (n, same) in zip(panels, groups.items(), strict=True):
-        bands = [credible_bands(run, {"rg": _gyration(run)})["rg"] for run in same]
+        bands = [credible_bands(run, {"rg": gyration(run)})["rg"] for run in same]
         _draw(axes, bands[0], "radius of gyration (nm)", "density (1/nm)", n)
         values = []
         for run, band in zip(same, bands, strict=True):
             low, high = band.limits
-            mean, reference = band.means.mean().item(), _gyration(run)(run.data.test.x).mean().item()
+            mean, reference = band.means.mean().item(), gyration(run)(run.data.test.x).mean().item()
             values.append({
                 "rg_coverage": band.coverage,
                 "rg_band_width": (high - low).mean().item(),
@@ -79,7 +80,7 @@ def observable_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     heavy = [atom.index for atom in run.system.topology.atoms if atom.element.symbol != "H"]
     torsions = run.system.backbone
     observables = {
-        "rg": _gyration(run),
+        "rg": gyration(run),
         "end_to_end": Distances([[heavy[0], heavy[-1]]]),
         "distance_rmsd": DistanceRMSD(run.system.models[0].tolist()),
         "phi": lambda x: torsions(x)[..., 0].rad2deg(),
@@ -103,10 +104,6 @@ def observable_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 def _frames(run: Run) -> int:
     return len(run.data.train.x)
-
-
-def _gyration(run: Run) -> RadiusOfGyration:
-    return RadiusOfGyration(run.system.masses[::3].tolist())
 
 
 def credible_bands(run: Run, observables: dict[str, Callable[[Tensor], Tensor]], torsions: tuple[str, ...] = ()) -> dict[str, Band]:

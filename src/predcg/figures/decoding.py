@@ -7,7 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, needs, new
+from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, needs, new, variables
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -25,7 +25,7 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """
     run = runs[0]
     path = torch.linspace(-REACH, REACH, 81)
-    z = path[:, None, None] * torch.eye(run.model.latent().sample().shape[-1])  # (81, axis, d)
+    z = path[:, None, None] * torch.eye(variables(run))  # (81, axis, d)
     with torch.no_grad():
         x = run.model.decode(z)
     angles, label = run.system.backbone(x).rad2deg(), run.system.label(x)
@@ -54,7 +54,7 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     1 is perfect and 0 is chance. Of a single variable the maps do not change upwards.
     """
     run = runs[0]
-    size = run.model.latent().sample().shape[-1]
+    size = variables(run)
     axis = np.linspace(-REACH, REACH, 101, dtype=np.float32)
     z = torch.zeros(101, 101, max(size, 2))
     z[..., 1], z[..., 0] = torch.meshgrid(torch.from_numpy(axis), torch.from_numpy(axis), indexing="ij")

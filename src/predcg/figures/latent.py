@@ -1,13 +1,11 @@
 """What the collective variables tell apart."""
 
-import itertools
-
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import BASINS, NOWHERE, mean_over_seeds, new
+from predcg.figures.style import BASINS, NOWHERE, grouped, mean_over_seeds, new
 from predcg.results import Run
 
 LABELLED = 1500  # held-out frames in a basin that are judged, evenly taken from all of them
@@ -23,7 +21,7 @@ def latent_map(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     (1: the variable carries as much as p(z) allows, 0: it is not used). Success rates: latent_separate, recall of at least 0.9 and a
     narrowest axis of at least 0.5; latent_unused, a narrowest axis below 0.2.
     """
-    groups = {prior: list(same) for prior, same in itertools.groupby(sorted(runs, key=_prior), _prior)}
+    groups = grouped(runs, lambda run: type(run.prior).__name__)
     figure, panels = new(len(groups), width=4.2, height=3.8)
     numbers = {}
     for axes, (prior, same) in zip(panels, groups.items(), strict=True):
@@ -31,10 +29,6 @@ def latent_map(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         numbers |= mean_over_seeds([_separation(run) for run in same], f"_{prior}" if len(groups) > 1 else "")
     label = runs[0].system.label(runs[0].data.test.x)
     return figure, numbers | {f"test_frames_{name}": int((label == index).sum()) for index, name in enumerate(runs[0].system.basins)}
-
-
-def _prior(run: Run) -> str:
-    return type(run.prior).__name__
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
+from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, needs, new, variables
 from predcg.observables import Distances, RadiusOfGyration
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -78,8 +78,8 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     reference.
     """
     data = runs[0].data
-    gyration = RadiusOfGyration(runs[0].system.masses[::3].tolist())
-    train, test = (gyration(x).squeeze(-1) for x in (data.train.x, data.test.x))
+    measure = gyration(runs[0])
+    train, test = (measure(x).squeeze(-1) for x in (data.train.x, data.test.x))
     every = torch.cat([train, test])
     figure, (axes,) = new(width=4.2)
     bins = np.linspace(every.min().item(), every.max().item(), 31)
@@ -91,10 +91,10 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     show(train, f"training, {len(train)} frames", color=DATA)
     show(test, f"held out, {len(test)} frames", color=EXACT)
     numbers = {}
-    groups = {size: list(same) for size, same in itertools.groupby(sorted(runs, key=_variables), _variables)}
+    groups = grouped(runs, variables)
     for (size, same), colour in zip(groups.items(), itertools.cycle((MODEL, "#edae49", "#5f9e6e", "#8d1f35")), strict=False):
         with torch.no_grad():
-            drawn = [gyration(run.model.generate(10 * DRAWS)).squeeze(-1) for run in same]
+            drawn = [measure(run.model.generate(10 * DRAWS)).squeeze(-1) for run in same]
         show(drawn[0], "model" if len(groups) == 1 else f"model, {size} variables", color=colour)
         values = [{"rg_mean_nm": x.mean().item(), "rg_mean_nm_reference": every.mean().item(), "rg_sd_nm": x.std().item(), "rg_sd_nm_reference": every.std().item()}
                   for x in drawn]  # fmt: skip
@@ -107,8 +107,9 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-def _variables(run: Run) -> int:
-    return run.model.latent().sample().shape[-1]
+def gyration(run: Run) -> RadiusOfGyration:
+    """The mass-weighted radius of gyration of the run's molecule."""
+    return RadiusOfGyration(run.system.masses[::3].tolist())
 
 
 @needs(Molecule)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from predcg.densities import Density
-from predcg.figures.style import new
+from predcg.figures.style import new, variables
 from predcg.results import Run
 from predcg.transforms import Chain, Identity
 
@@ -30,7 +30,7 @@ def networks(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     Numbers: parameters of each, and the decoder's weights, which are the θ that a prior sees: matrices without biases and variances.
     """
     model, size = runs[0].model, runs[0].system.size
-    z = model.latent().sample().shape[-1]
+    z = variables(runs[0])
     tables = {"encoder q(z|x)": layers(model.encoder, size, z), "decoder p(x|z)": layers(model.decoder, z, size)}
     figure, panels = new(columns=2, width=5.0, height=LINE_INCH * (max(map(len, tables.values())) + 4))
     figure.get_layout_engine().set(wspace=0.08, w_pad=0.12)

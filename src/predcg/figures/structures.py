@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.balls import EXTENT, draw_molecule
-from predcg.figures.style import BASINS, DATA, MODEL, needs, new
+from predcg.figures.style import BASINS, DATA, MODEL, needs, new, variables
 from predcg.observables import Distances
 from predcg.observables.alignment import rotation_onto
 from predcg.observables.observable import atoms
@@ -27,7 +27,7 @@ def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     structures, in nm; how many basins of the system the structures are in.
     """
     run, molecule = runs[0], runs[0].system
-    z = torch.zeros(STOPS, run.model.latent().sample().shape[-1])
+    z = torch.zeros(STOPS, variables(run))
     z[:, 0] = torch.linspace(-3.5, 3.5, STOPS)
     with torch.no_grad():
         x = run.model.decode(z)

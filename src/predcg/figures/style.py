@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import matplotlib
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from predcg.files import atomic
+from predcg.results import Run
 from predcg.systems import System
 
 matplotlib.rcParams.update({
@@ -44,6 +46,16 @@ def needs(kind: type[System], attribute: str | None = None, posterior: bool = Fa
         return draw
 
     return mark
+
+
+def grouped(runs: list[Run], key: Callable) -> dict:
+    """Runs that share the value of `key`, by that value in ascending order, each group in the order of the runs."""
+    return {value: list(same) for value, same in groupby(sorted(runs, key=key), key)}
+
+
+def variables(run: Run) -> int:
+    """Number of collective variables."""
+    return run.model.latent().event_shape[0]
 
 
 def mean_over_seeds(runs: list[dict[str, float]], suffix: str = "") -> dict[str, float]:

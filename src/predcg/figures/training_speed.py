@@ -7,8 +7,8 @@ from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -23,9 +23,10 @@ from predcg.objectives import ForwardKL
 from predcg.priors import ARD
 from predcg.results import Run, align
 from predcg.systems import Molecule
-from predcg.training import Training, fit
-from predcg.training.loader import Loader
 from predcg.transforms import Chain, RigidFrame, Unit
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, and nobody who draws another figure needs it
+    from predcg.training import Training
 
 FRAMES, BATCH, EPOCH = 500, 64, 1000
 WHOLE = 8000 * 8  # steps of 8,000 passes over 500 frames, eight batches each
@@ -69,8 +70,10 @@ def training_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     }  # fmt: skip
 
 
-def _training(molecule: Molecule) -> Training:
+def _training(molecule: Molecule) -> "Training":
     """Tables 1 and 2 of Schöberl, Zabaras, Koutsourelakis 2019."""
+    from predcg.training import Training
+
     torch.manual_seed(0)
     angstrom = [Chain([RigidFrame(molecule.frame), Unit(0.1)]) for _ in range(2)]
     decoder = GaussianMLP(2, molecule.size, [100, 100, 50], ["Tanh"] * 3, FreeScale, transform=angstrom[0])
@@ -79,12 +82,14 @@ def _training(molecule: Molecule) -> Training:
     return Training(model, molecule, ARD(1 / FRAMES), ForwardKL(), lambda parameters: torch.optim.Adam(parameters, 1e-3, fused=True))
 
 
-def _loss(module: Training, batch: Batch) -> Tensor:
+def _loss(module: "Training", batch: Batch) -> Tensor:
     return module.objective(module.model, module.system, batch).loss - module.prior(module.model.decoder)
 
 
-def _bare(module: Training, data: Data, steps: int) -> dict[str, float]:
+def _bare(module: "Training", data: Data, steps: int) -> dict[str, float]:
     """ms per step, in all and of its parts."""
+    from predcg.training.loader import Loader
+
     optimizer, spent, began = module.configure_optimizers(), [0.0] * 3, time.perf_counter()
     for batch in chain.from_iterable(repeat(Loader(data.train, BATCH, min(steps, EPOCH)), steps // min(steps, EPOCH))):
         optimizer.zero_grad()
@@ -99,7 +104,11 @@ def _bare(module: Training, data: Data, steps: int) -> dict[str, float]:
     return {name: 1e3 * total / steps for name, total in zip(["all", *COLOURS], [time.perf_counter() - began, *spent], strict=False)}
 
 
-def _ours(module: Training, data: Data, steps: int) -> dict[str, float]:
+def _ours(module: "Training", data: Data, steps: int) -> dict[str, float]:
+    import pytorch_lightning as pl
+
+    from predcg.training import fit
+
     trainer = partial(pl.Trainer, max_steps=steps, max_epochs=-1, accelerator="cpu", devices=1, log_every_n_steps=100)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -107,26 +116,29 @@ def _ours(module: Training, data: Data, steps: int) -> dict[str, float]:
         return {"all": 1e3 * (time.perf_counter() - began) / steps}
 
 
-class _Plain(pl.LightningModule):
-    """The LightningModule of a tutorial."""
+def _plain(module: "Training", data: Data, steps: int) -> dict[str, float]:
+    import pytorch_lightning as pl
 
-    def __init__(self, module: Training):
-        super().__init__()
-        self.module = module
+    from predcg.training.loader import Loader
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss = _loss(self.module, batch)
-        self.log("loss", loss)
-        return loss
+    class Plain(pl.LightningModule):
+        """The LightningModule of a tutorial."""
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.module.configure_optimizers()
+        def __init__(self):
+            super().__init__()
+            self.module = module
 
+        def training_step(self, batch: Batch, index: int) -> Tensor:
+            loss = _loss(module, batch)
+            self.log("loss", loss)
+            return loss
 
-def _plain(module: Training, data: Data, steps: int) -> dict[str, float]:
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return module.configure_optimizers()
+
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": pl.loggers.CSVLogger(folder)}
         trainer = pl.Trainer(max_steps=steps, max_epochs=-1, accelerator="cpu", devices=1, default_root_dir=folder, **quiet)
         began = time.perf_counter()
-        trainer.fit(_Plain(module), Loader(data.train, BATCH, EPOCH))
+        trainer.fit(Plain(), Loader(data.train, BATCH, EPOCH))
         return {"all": 1e3 * (time.perf_counter() - began) / steps}
