@@ -1,5 +1,6 @@
 """The bridge: OpenMM's own numbers from worker processes that never hang and never stay behind."""
 
+import contextlib
 import copy
 import os
 import pickle
@@ -259,9 +260,11 @@ def test_a_worker_ends_at_the_end_of_its_input():
 
 
 PARENT = """
-import os, time
+import os, signal, time
 import numpy as np, openmm
 from predcg.systems.bridge import Bridge
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background with Ctrl-C ignored
 
 n = 2000
 system, bonds = openmm.System(), openmm.HarmonicBondForce()
@@ -285,9 +288,19 @@ while True:
 """
 
 
-def test_workers_end_with_their_parent_however_it_ends():
-    parents = {how: subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+@pytest.fixture
+def parents():
+    """Two processes that evaluate for ever, each the head of a session; none outlives the test, also when it fails."""
+    started = {how: subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
                for how in (signal.SIGINT, signal.SIGKILL)}  # fmt: skip
+    yield started
+    for parent in started.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+def test_workers_end_with_their_parent_however_it_ends(parents):
     for how, parent in parents.items():
         _, line = sorted(parent.stdout.readline() for _ in range(2))
         child, *workers = map(int, line.split()[1:])
