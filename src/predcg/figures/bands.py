@@ -52,7 +52,7 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     1/nm, and its ratio to that of the next smaller N; mean of Rg over the posterior and its deviation from the held-out one.
     """
     groups = grouped(runs, _frames)
-    figure, panels = new(len(groups), width=3.2, height=3.0)
+    figure, panels = new(len(groups), width=3.2 if len(groups) > 1 else 4.4, height=3.0)
     numbers = {}
     for axes, (n, same) in zip(panels, groups.items(), strict=True):
         bands = [credible_bands(run, {"rg": gyration(run)})["rg"] for run in same]
@@ -69,7 +69,7 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         numbers |= mean_over_seeds(values, f"_n{n}" if len(groups) > 1 else "")
     for few, more in itertools.pairwise(groups):
         numbers[f"rg_band_narrowing_n{more}"] = numbers[f"rg_band_width_n{more}"] / numbers[f"rg_band_width_n{few}"]
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4 if len(groups) > 1 else 2)
     return figure, numbers
 
 
