@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from predcg.densities import DeterministicMLP, FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal, TrunkScale
+from predcg.densities import DeterministicMLP, Flow, FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.model import Model
 from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown
 
@@ -44,7 +44,7 @@ def solvable(request):
     return SOLVABLE[request.param]()
 
 
-@pytest.fixture(params=["free", "trunk", "net", "mixture", "deterministic"])
+@pytest.fixture(params=["free", "trunk", "net", "mixture", "deterministic", "flow"])
 def conditional(request):
     """A maker of every kind of density that a network parametrises, of (context, size, ...)."""
     gaussian = partial(GaussianMLP, **NET)
@@ -54,6 +54,7 @@ def conditional(request):
         "net": partial(gaussian, scale=partial(NetScale, **NET)),
         "mixture": partial(GaussianMixtureMLP, components=3, hidden=[8]),
         "deterministic": partial(DeterministicMLP, **NET),
+        "flow": partial(Flow, periodic=0, bins=4, rounds=0, couplings=2, hidden=[8]),
     }[request.param]
 
 

@@ -14,7 +14,7 @@ from predcg.acquisitions import Exact, Load, Nothing, Simulate
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.samplers import Langevin, Sampler
-from predcg.systems import Harmonic, Molecule, Peptide, Regularised
+from predcg.systems import DoubleWell, Harmonic, Molecule, Peptide, Regularised
 from predcg.systems.chirality import census, centres
 
 
@@ -363,3 +363,25 @@ def test_data_survive_the_disk(tmp_path):
     for field in ("x", "w", "u"):
         assert torch.equal(getattr(loaded.train, field), getattr(batch, field))
     assert loaded.train.z is None and len(loaded.test.x) == 2
+
+
+def test_exact_draws_of_one_basin_are_those_of_the_system_within_it():
+    data = Exact(5_000, 10, basin="left").acquire(None, DoubleWell(), Counter())
+    system, exact = DoubleWell(), DoubleWell().probabilities()
+    inside = system.label(system.grid) == 0
+    mean = (exact[inside] @ system.grid[inside, 0] / exact[inside].sum()).item()
+    assert data.train.x.shape == (5_000, 2) and data.test.x.shape == (10, 2)
+    assert not system.label(torch.cat([data.train.x, data.test.x])).any()
+    assert data.train.x[:, 0].mean().item() == pytest.approx(mean, abs=0.02)
+
+
+def test_exact_draws_of_a_rare_basin_are_as_many_as_asked_for():
+    system = DoubleWell()
+    data = Exact(60, 1, basin="right").acquire(None, system, Counter())
+    assert data.train.x.shape == (60, 2) and system.label(data.train.x).all()
+
+
+@pytest.mark.parametrize(("system", "known"), [(DoubleWell(), "left, right"), (Harmonic([1.0]), "none")])
+def test_a_basin_that_the_system_lacks_is_refused(system, known):
+    with pytest.raises(InputError, match=f"acquisition.basin: expected one of {known}; found 'middle'"):
+        Exact(10, 10, basin="middle").acquire(None, system, Counter())

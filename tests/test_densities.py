@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from predcg.densities import DeterministicMLP, FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale, sample_with_log_prob
+from predcg.densities import DeterministicMLP, Flow, FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale, sample_with_log_prob
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
 from predcg.transforms import Chain, RigidFrame, Unit, Whitening
@@ -117,3 +117,58 @@ def test_activations_are_checked():
         GaussianMLP(1, 1, [4, 4], ["Tanh"], FreeScale)
     with pytest.raises(InputError, match="names in torch.nn"):
         GaussianMLP(1, 1, [4], ["Sinus"], FreeScale)
+
+
+def test_gain_multiplies_the_first_layer_of_the_mean_alone():
+    plain, sharp = (seeded_mlp(gain) for gain in (1.0, 4.0))
+    for (name, one), other in zip(plain.named_parameters(), sharp.parameters(), strict=True):
+        assert torch.equal(4 * one if name.startswith("trunk.0.") else one, other), name
+    assert not torch.equal(plain.trunk[0].weight, sharp.trunk[0].weight)
+
+
+def seeded_mlp(gain: float) -> GaussianMLP:
+    torch.manual_seed(3)
+    return GaussianMLP(1, 2, hidden=[4, 4], activations=["Tanh", "Tanh"], scale=TrunkScale, gain=gain)
+
+
+def torus(rounds: int) -> Flow:
+    """Two angles and one other coordinate, far from where training starts."""
+    flow = Flow(context=1, size=3, periodic=2, bins=6, rounds=rounds, couplings=2, hidden=[8]).double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return flow
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_flow_on_a_torus_integrates_to_one(rounds):
+    angle = (torch.arange(120, dtype=torch.float64) + 0.5) / 120 * 2 * math.pi - math.pi
+    with torch.no_grad():
+        q = torus(rounds)(torch.tensor([0.3], dtype=torch.float64))
+        sample, log_q = q.rsample_and_log_prob((20_000,))
+        assert torch.allclose(q.log_prob(sample), log_q, atol=1e-8)
+        # The real coordinate by importance sampling from its own range, the angles by quadrature.
+        s = sample[:, 2]
+        axis = torch.linspace(s.mean() - 8 * s.std(), s.mean() + 8 * s.std(), 400, dtype=torch.float64)
+        mass = sum(q.log_prob(torch.cartesian_prod(angle, angle, axis[i : i + 20])).exp().sum() for i in range(0, 400, 20))
+    assert (mass * (2 * math.pi / 120) ** 2 * (axis[1] - axis[0])).item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_flow_has_no_seam(rounds):
+    q = torus(rounds)(torch.tensor([0.3], dtype=torch.float64))
+    edge = math.pi - 1e-9
+    one, other = torch.tensor([[edge, 0.4, 0.1], [0.7, edge, 0.1]], dtype=torch.float64), torch.tensor([[-edge, 0.4, 0.1], [0.7, -edge, 0.1]], dtype=torch.float64)
+    assert torch.allclose(q.log_prob(one), q.log_prob(other), atol=1e-5)
+
+
+def test_flow_of_a_wider_context_than_event():
+    flow = torus(2)
+    context, y = torch.randn(4, 5, 1, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    expected = torch.stack([flow(c).log_prob(y) for c in context])
+    assert torch.allclose(flow(context).log_prob(y), expected)
+
+
+def test_standard_normal_takes_the_batch_shape_of_its_context():
+    assert StandardNormal(2)(torch.zeros(4, 3)).sample().shape == (4, 2)
+    assert StandardNormal(0)(torch.zeros(4, 3)).log_prob(torch.zeros(4, 0)).tolist() == [0.0] * 4

@@ -1,16 +1,21 @@
 """Objectives and importance weights, against the exact answers of a linear-Gaussian model."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from predcg.batch import Batch
-from predcg.errors import InputError
+from predcg.densities import Density, FreeScale, GaussianMLP, StandardNormal
+from predcg.densities.gaussian import Gaussian
+from predcg.errors import InputError, NonFiniteError
 from predcg.importance import Weighted, draw, log_z_bounds
 from predcg.model import Model
-from predcg.objectives import ForwardKL, Mixed, ReverseKL
-from predcg.systems import Harmonic
+from predcg.objectives import ForwardKL, Mixed, Replay, ReverseKL
+from predcg.systems import Harmonic, System
+from predcg.transforms import Transform
 
 
 def system_of(linear):
@@ -127,3 +132,245 @@ def test_importance_weights_recover_the_systems_averages_and_log_z(linear):
 def test_effective_sample_size_of_equal_and_of_one_weight():
     assert Weighted(torch.zeros(8, 1), torch.full((8,), -3.0)).effective_sample_size == pytest.approx(1)
     assert Weighted(torch.zeros(8, 1), torch.tensor([0.0] + [-1e4] * 7)).effective_sample_size == pytest.approx(1 / 8)
+
+
+def replay(**changes) -> Replay:
+    return Replay(ForwardKL(4), **{"size": 1, "batch_size": 32, "frames": 100, "keep": 3, "every": 2, "samples": 4} | changes)
+
+
+NONE = Batch.of(torch.zeros(0, 1))
+
+
+def test_replayed_draws_are_the_models_and_weigh_what_they_should(linear):
+    objective, system = replay(frames=20_000, keep=1), Harmonic([1.2])
+    objective.temper(0.5)
+    objective(linear.model(), system, NONE)
+    x = objective.x
+    assert x.var().item() == pytest.approx(linear.variance, rel=0.05)
+    exact = -0.5 * 0.5 * (x[:, 0] / 1.2) ** 2 - linear.log_prob(x)  # p_β = N(0, 1.2² / β)
+    assert objective.log_w.tolist() == pytest.approx(exact.tolist(), abs=1e-4)
+
+
+def test_replay_has_the_gradient_of_exact_data(linear):
+    beta, scale, model = 0.7, 1.2, linear.model()
+    objective = replay(frames=200_000, batch_size=200_000, keep=1, samples=1)
+    objective.temper(beta)
+    exact = Batch.of(torch.randn(200_000, 1) * scale / math.sqrt(beta))
+    found, expected = (
+        torch.autograd.grad(loss(model, Harmonic([scale]), batch).loss, model.decoder.mean.weight)[0].item()
+        for loss, batch in ((objective, NONE), (ForwardKL(4), exact))
+    )
+    # of -log N(0, s²), s² = a² + σ²: (1 - <x²> / s²) a / s²
+    assert expected == pytest.approx((1 - scale**2 / beta / linear.variance) * linear.a / linear.variance, abs=0.01)
+    assert found == pytest.approx(expected, abs=0.015) and abs(expected) > 0.1
+
+
+def test_replay_fills_on_time_keeps_some_and_forgets_what_was_weighted_for_another_beta(linear):
+    objective, system, model = replay(), Harmonic([1.0]), linear.model()
+    cost, filled = [], []
+    for beta in [0.5] * 3 + [1.0] * 8:
+        before = int(system.evaluations)
+        objective.temper(beta)
+        objective(model, system, NONE)
+        cost.append(int(system.evaluations) - before)
+        filled.append(int(objective.log_w.isfinite().sum()))
+    assert cost == [100, 0, 100] + [100, 0] * 4
+    assert filled == [100, 100, 200] + [100, 100, 200, 200, 300, 300, 300, 300]
+
+
+def test_replay_without_gradients_keeps_nothing_and_costs_the_mean_of_a_step(linear):
+    objective, system = replay(), Harmonic([1.0])
+    state = {name: value.clone() for name, value in objective.state_dict().items()}
+    with torch.no_grad():
+        assert torch.isfinite(objective(linear.model(), system, NONE).loss)
+    assert int(system.evaluations) == 50
+    assert all(torch.equal(value, state[name]) for name, value in objective.state_dict().items())
+
+
+def test_draws_without_a_finite_energy_are_not_replayed(linear):
+    class Wall(Harmonic):
+        def energy(self, x):
+            return torch.where(x[..., 0] > 0, super().energy(x), torch.nan)
+
+    objective, system = replay(keep=1, samples=1), Wall([1.0])
+    objective(linear.model(), system, NONE)
+    assert torch.equal(objective.log_w.isfinite(), objective.x[:, 0] > 0)
+    system.energy = lambda x: torch.full_like(x[..., 0], torch.nan)
+    with pytest.raises(NonFiniteError, match="none of 50 draws"), torch.no_grad():
+        objective(linear.model(), system, NONE)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "frames", "keep", "every"])
+def test_replay_is_checked(name):
+    with pytest.raises(InputError, match=f"{name}: expected at least 1; found 0"):
+        replay(**{name: 0})
+
+
+def test_the_share_of_the_forward_divergence_may_change_at_the_target(linear):
+    objective, system = Mixed(0.25, replay(), ReverseKL(10), target_alpha=1.0), Harmonic([1.0])
+    shares = {}
+    for beta in (0.5, 1.0):
+        objective.temper(beta)
+        before = int(system.evaluations)
+        terms = objective(linear.model(), system, NONE)
+        shares[beta] = (terms.log["alpha"].item(), "reverse_bound" in terms.log, int(system.evaluations) - before)
+    assert shares == {0.5: (0.25, True, 110), 1.0: (1.0, False, 100)}
+    with torch.no_grad():  # a rehearsal at β = 1 knows what tempering will need
+        assert "reverse_bound" in objective(linear.model(), system, NONE).log
+    with pytest.raises(InputError, match=r"target_alpha: expected a number in \[0, 1\]; found 2"):
+        Mixed(0.5, ForwardKL(), ReverseKL(), target_alpha=2)
+
+
+NOTHING = Batch.of(torch.zeros(0, 1))
+
+
+@pytest.mark.parametrize("path", [False, True])
+def test_gradients_of_the_reverse_kl_have_the_exact_mean(path, linear):
+    """x = a z + σ ε against ½ (x/s)² and r = N(k x, t²): L = v / 2s² - ½ log σ² + ½ log t² + ((1 - k a)² + k² σ²) / 2t² + const."""
+    model, s2, n = wrong(linear), 4.0, 400
+    a, k, sigma2 = linear.a, model.encoder.mean.weight.item(), linear.sigma**2
+    t2 = model.encoder.scale.log_variance.exp().item()
+    exact = [
+        a / s2 - k * (1 - k * a) / t2,
+        sigma2 * (1 / s2 + k**2 / t2) / 2 - 0.5,
+        (k * sigma2 - a * (1 - k * a)) / t2,
+        0.5 - ((1 - k * a) ** 2 + k**2 * sigma2) / (2 * t2),
+    ]
+    weights = [model.decoder.mean.weight, model.decoder.scale.log_variance, model.encoder.mean.weight, model.encoder.scale.log_variance]
+    objective = ReverseKL(500, path=path)
+    found = torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(objective(model, Harmonic([2.0]), NOTHING).loss, weights)]) for _ in range(n)])
+    assert ((found.mean(0) - torch.tensor(exact)).abs() < 5 * found.std(0) / math.sqrt(n)).all()
+    assert (found.std(0) / math.sqrt(n)).max() < 0.01
+
+
+class Stretched(Transform):
+    """y = e^s x with s learnt."""
+
+    def __init__(self, s: float):
+        super().__init__()
+        self.s = nn.Parameter(torch.tensor(s))
+
+    def _call(self, x):
+        return self.s.exp() * x
+
+    def _inverse(self, y):
+        return y / self.s.exp()
+
+    def log_abs_det_jacobian(self, x, y):
+        return self.s * x.shape[-1]
+
+
+@pytest.mark.parametrize("transform", [None, Stretched(0.3)])
+def test_path_gradients_of_an_exact_model_are_zero_draw_by_draw(transform, linear):
+    model = linear.model()
+    if transform is not None:
+        decoder = GaussianMLP(1, 1, hidden=[1], activations=["Identity"], scale=FreeScale, transform=transform)
+        decoder.load_state_dict(model.decoder.state_dict() | {"transform.s": transform.s.data})
+        with torch.no_grad():
+            decoder.mean.weight.mul_(math.exp(0.3))
+            decoder.scale.log_variance.add_(0.6)
+        model.decoder = decoder
+    model, system, weights = model.double(), system_of(linear).double(), list(model.decoder.parameters())
+    for _ in range(5):
+        for path in (True, False):
+            loss = ReverseKL(1, path=path)(model, system, NOTHING).loss
+            longest = max(g.abs().max().item() for g in torch.autograd.grad(loss, weights))
+            assert longest < 1e-6 if path else longest > 1e-3
+    assert loss.item() == pytest.approx(-system.exact()["log_z"], abs=1e-6)
+
+
+class Sqrt(System):
+    """u = Σ √x: nothing for negative x, and an infinite slope at 0."""
+
+    def energy(self, x):
+        return x.sqrt().sum(-1)
+
+
+def fixed(x):
+    """A model whose draws are these, with densities that do not depend on them."""
+    drawn = SimpleNamespace(has_rsample=True, rsample_and_log_prob=lambda shape: (x, torch.zeros(len(x))))
+    return SimpleNamespace(latent=StandardNormal(1), decoder=lambda z: drawn, encoder=lambda x: StandardNormal(1)())
+
+
+def test_long_slopes_are_shortened_to_so_many_medians():
+    slopes = torch.tensor([[3.0, 4.0], [0.6, 0.8], [0.0, 1.5], [3e30, 4e30], [0.0, 0.0]])  # of lengths 5, 1, 1.5, 5e30, 0
+    x = (slopes * 1e-30).requires_grad_()
+    objective, system = ReverseKL(5, cap=2.0), Harmonic([1e-15, 1e-15])
+    terms = objective(fixed(x), system, NOTHING)
+    with torch.no_grad():
+        assert objective(fixed(x), system, NOTHING).loss == terms.loss
+    (gradient,) = torch.autograd.grad(terms.loss, x)
+    expected = torch.tensor([[1.8, 2.4], [0.6, 0.8], [0.0, 1.5], [1.8, 2.4], [0.0, 0.0]]) / 5
+    assert torch.allclose(gradient, expected, rtol=1e-5)
+
+
+def test_draws_without_a_finite_energy_or_slope_are_left_out_and_counted():
+    x = torch.tensor([[4.0], [-1.0], [0.0], [16.0]], requires_grad=True)
+    objective = ReverseKL(4, dropped=0.5)
+    terms = objective(fixed(x), Sqrt(1), NOTHING)
+    (gradient,) = torch.autograd.grad(terms.loss, x)
+    assert terms.loss.item() == pytest.approx((2 + 4) / 2, rel=1e-6) and terms.log["mean_energy"] == 3 and terms.log["dropped"] == 2
+    assert gradient.flatten().tolist() == pytest.approx([0.25 / 2, 0, 0, 0.125 / 2])
+    assert objective.dropped_samples == 2
+    with torch.no_grad():  # a slope is not asked for
+        assert objective(fixed(x), Sqrt(1), NOTHING).log["dropped"] == 1
+    assert objective.dropped_samples == 2
+    with pytest.raises(NonFiniteError, match="2 of 4 draws have no finite energy or slope, more than the share dropped = 0.49") as caught:
+        ReverseKL(4, dropped=0.49)(fixed(x), Sqrt(1), NOTHING)
+    assert caught.value.x.tolist() == [-1.0]
+
+
+def test_what_is_left_out_does_not_touch_the_gradient_of_the_rest(linear):
+    model, system, n = linear.model(), Sqrt(1), 200
+    torch.manual_seed(5)
+    loss = ReverseKL(n, dropped=0.9)(model, system, NOTHING).loss
+    weights = list(model.parameters())
+    found = torch.autograd.grad(loss, weights)
+    torch.manual_seed(5)
+    z, noise = torch.randn(n, 1), torch.randn(n, 1)
+    z, noise = (value[(linear.a * z + linear.sigma * noise > 0).flatten()] for value in (z, noise))
+    assert 60 < len(z) < 140
+    decoder, encoder = model.decoder, model.encoder
+    x = decoder.mean(decoder.trunk(z)) + (0.5 * decoder.scale.log_variance).exp() * noise
+    variance = encoder.scale.log_variance.exp()
+    log_r = -0.5 * (z - encoder.mean(encoder.trunk(x))) ** 2 / variance - 0.5 * (2 * math.pi * variance).log()
+    log_q = -0.5 * noise**2 - 0.5 * decoder.scale.log_variance - 0.5 * z**2 - math.log(2 * math.pi)
+    expected = (x.sqrt() + log_q - log_r).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for value, other in zip(found, torch.autograd.grad(expected, weights), strict=True):
+        assert torch.allclose(value, other, atol=1e-5)
+
+
+class Overflowing(Density):
+    """N(exp(w z), 1), beyond float32 for z > 0.887 at w = 100."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(100.0))
+
+    def forward(self, c):
+        mean = (self.w * c).exp()
+        return Gaussian(mean, torch.zeros_like(mean))
+
+
+def test_draws_that_are_not_finite_themselves_leave_before_they_spoil_the_gradient():
+    model = SimpleNamespace(latent=StandardNormal(1), decoder=Overflowing(), encoder=lambda x: StandardNormal(1)())
+    flat = Harmonic([1e30])
+    objective = ReverseKL(1000, dropped=0.5)
+    torch.manual_seed(2)
+    terms = objective(model, flat, NOTHING)
+    torch.manual_seed(2)
+    lost = (torch.randn(1000, 1) > math.log(torch.finfo(torch.float32).max) / 100).sum().item()
+    assert terms.log["dropped"] == lost == objective.dropped_samples and 100 < lost < 300
+    (gradient,) = torch.autograd.grad(terms.loss, model.decoder.w)
+    assert gradient.isfinite() and terms.loss.isfinite()
+    with torch.no_grad():
+        model.decoder.w.fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match="1000 of 1000"):
+        objective(model, flat, NOTHING)
+
+
+@pytest.mark.parametrize(("argument", "value"), [("samples", 0), ("cap", 0.5), ("dropped", 1.0)])
+def test_numbers_of_the_reverse_kl_are_checked(argument, value):
+    with pytest.raises(InputError, match=f"{argument}: expected .*; found {value}"):
+        ReverseKL(**{argument: value})

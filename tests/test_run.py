@@ -16,6 +16,7 @@ from predcg.batch import Batch
 from predcg.config import compose
 from predcg.errors import InputError
 from predcg.posteriors import Laplace
+from predcg.systems import DoubleWell
 from predcg.training import read_checkpoint, read_history
 
 QUICK = ["experiment=double_well/forward_kl", "steps=20", "epoch_steps=10", "acquisition.frames=40", "acquisition.test_frames=10", "logger=none", "figures=[training]"]
@@ -154,13 +155,15 @@ BAD = {
     "trainer": (["experiment=double_well/mixed", "+trainer.max_stepz=3"], "trainer: .*max_stepz"),
     "optimizer": (["experiment=double_well/mixed", "+optimizer.lrr=3"], "optimizer: .*lrr"),
     "samples without gradients": (["experiment=double_well/reverse_kl", "decoder=mixture"], "no reparametrised samples"),
-    "encoder without a density": (["experiment=double_well/reverse_kl", "encoder=deterministic"], "objective: the loss of the untrained model is inf"),
+    "encoder without a density": (["experiment=double_well/reverse_kl", "objective=reverse_kl", "encoder=deterministic"], "objective: the loss of the untrained model is inf"),
     "batch size": (["experiment=double_well/mixed", "batch_size=0"], "batch_size: expected at least 1; found 0"),
     "posterior without torch's layers": (["experiment=double_well/forward_kl", "decoder=mixture", "posterior=laplace"], "posterior: expected a decoder whose weights are all in"),
     "posterior without data": (["experiment=double_well/reverse_kl", "posterior=laplace"], "posterior: given data, and there are none"),
     "figure of a posterior": (["experiment=ala2/forward_kl", "figures=[rg_bands]"], "rg_bands is drawn of a posterior; choose posterior=laplace"),
     "prior without data": (["experiment=double_well/reverse_kl", "prior=ard"], "prior.weight: null means 1/N of N training frames, and there are none"),
     "smaller set": (["experiment=schoberl2019/ala2", "acquisition.first=600"], "acquisition.first: expected between 1 and frames = 500; found 600"),
+    "snapshots": (["experiment=double_well/mixed", "snapshots=0"], "snapshots: expected a number of steps, at least 1, or null; found 0"),
+    "figure of snapshots": (["experiment=double_well/mixed", "figures=[moments]"], "moments is drawn of snapshots; choose snapshots=<steps>"),
     "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10, .*; found 15"),
 }
 
@@ -267,3 +270,64 @@ def test_a_killed_run_goes_on_bit_by_bit(tmp_path):
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
     assert read_history(tmp_path / "killed/metrics.csv") == read_history(tmp_path / "whole/metrics.csv")
+
+
+REVERSE = [*QUICK, "objective=reverse_kl"]
+
+
+def test_numbers_that_are_not_finite_end_a_run_with_one_line_and_a_configuration(monkeypatch, capsys):
+    assert call(monkeypatch, *REVERSE, "optimizer.lr=1e20") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    frame = the_folder() / "worst.npy"
+    assert error == (
+        "predcg: 256 of 256 draws have no finite energy or slope, more than the share dropped = 0.01"
+        f" (one: {frame}); lower the learning rate or temper from a smaller beta"
+    )
+    assert not np.isfinite(np.load(frame)).all() and not (the_folder() / "finished").exists()
+
+
+def test_an_untrained_model_without_finite_energies_is_refused(monkeypatch, capsys):
+    assert "of the untrained model 256 of 256 draws have no finite energy" in refused(monkeypatch, capsys, "experiment=double_well/reverse_kl", "objective=reverse_kl", "system.d=1e300")
+
+
+def test_samples_that_are_dropped_are_counted_in_the_summary(monkeypatch):
+    energy = DoubleWell.energy
+
+    def broken(self, x):
+        u = energy(self, x)
+        return torch.cat([u[:1] * torch.nan, u[1:]]) if x.requires_grad else u
+
+    monkeypatch.setattr(DoubleWell, "energy", broken)
+    assert call(monkeypatch, *REVERSE) == 0
+    assert json.loads((the_folder() / "summary.json").read_text())["dropped_samples"] == 20
+    assert [row["train/dropped"] for row in read_history(the_folder() / "metrics.csv") if "train/dropped" in row] == [1.0]
+
+
+def test_a_run_tells_what_its_model_was(monkeypatch):
+    assert call(monkeypatch, *QUICK, "snapshots=5", "folder=mine") == 0
+    loaded = run.load(Path("mine"))
+    assert list(loaded.snapshots) == [5, 10, 15, 20] and all(file.is_file() for file in loaded.snapshots.values())
+    early, last = loaded.snapshot(5), loaded.snapshot(20)
+    assert (early.step, early.beta, last.beta) == (5, 1.0, 1.0) and early.evaluations <= last.evaluations
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(last.model.state_dict()[name], value)
+    weight = "decoder.trunk.0.weight"
+    assert not torch.equal(early.model.state_dict()[weight], loaded.model.state_dict()[weight])
+    assert call(monkeypatch, *QUICK, "snapshots=10", "folder=mine", "force=true") == 0
+    again = run.load(Path("mine"))
+    assert list(again.snapshots) == [10, 20]
+    with pytest.raises(InputError, match="step: expected one of 10, 20; found 5"):
+        again.snapshot(5)
+
+
+def test_folders_that_know_nothing_of_snapshots_are_loaded(monkeypatch):
+    call(monkeypatch, *QUICK, "folder=old")
+    file = Path("old/config.yaml")
+    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("snapshots")))
+    with pytest.raises(InputError, match=r"expected one of none \(train with snapshots=<steps>\); found 20"):
+        run.load(Path("old")).snapshot(20)
+
+
+def test_every_job_of_a_sweep_keeps_its_own_snapshots(monkeypatch):
+    assert call(monkeypatch, "-m", *QUICK, "snapshots=10", "seed=0,1") == 0
+    assert len(list(FOLDER.glob("*/seed=*/snapshots/step=10.pt"))) == 2

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import openmm
 import pytest
@@ -12,8 +13,8 @@ from openmm import app, unit
 
 from predcg.config import check_figures
 from predcg.errors import InputError
-from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown, Peptide
-from predcg.systems.trajectory import read_frames
+from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown, Peptide, Regularised
+from predcg.systems.trajectory import read_frames, write_frame
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -210,3 +211,34 @@ def test_scales_are_positive(scales):
         Harmonic(scales)
     with pytest.raises(InputError, match="positive"):
         GaussianMixture([[0.0]] * len(scales), scales, [1.0] * len(scales))
+
+
+def test_a_broken_configuration_spoils_no_other(system):
+    whole, broken = (system.start(3).clone() for _ in range(2))
+    broken[:2] = whole[:2]
+    broken[2, 1] = math.nan
+    expected = system(whole.requires_grad_())
+    (slope,) = torch.autograd.grad(expected.sum(), whole)
+    before = int(system.evaluations)
+    u = system.unchecked(broken.requires_grad_())
+    (found,) = torch.autograd.grad(u.sum(), broken)
+    assert torch.equal(u[:2], expected[:2]) and torch.equal(found[:2], slope[:2]) and not u[2].isfinite()
+    assert int(system.evaluations) - before == 3
+
+
+def test_a_regularised_system_hands_on_what_is_not_finite():
+    tamed, x = Regularised(Harmonic([1.0]), 8.0), torch.tensor([[2.0], [math.nan], [math.inf]])
+    assert tamed.unchecked(x).isfinite().tolist() == [True, False, False] and int(tamed.evaluations) == int(tamed.system.evaluations) == 3
+    with pytest.raises(FloatingPointError, match="configuration 1"):
+        tamed(x)
+
+
+def test_a_frame_is_written_as_pdb_where_it_can_be(ala2, tmp_path):
+    x = ala2.start(1)[0]
+    file = write_frame(tmp_path / "worst", ala2, x)
+    back = mdtraj.load(str(file))
+    assert file.name == "worst.pdb" and [atom.name for atom in back.topology.atoms] == [atom.name for atom in ala2.topology.atoms]
+    assert back.xyz.reshape(-1) == pytest.approx(x.numpy(), abs=1e-4)
+    for system, broken in ((ala2, torch.full((66,), math.nan)), (ala2, torch.full((66,), -1e4)), (DoubleWell(), torch.ones(2))):
+        file = write_frame(tmp_path / "worst", system, broken)
+        assert file.name == "worst.npy" and np.array_equal(np.load(file), broken.numpy(), equal_nan=True)

@@ -1,18 +1,25 @@
 """Training: the loader, tempering, and a resume that is equal bit by bit."""
 
-from itertools import chain, repeat
+import math
+import random
+import subprocess
+import sys
+import time
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
-from predcg.objectives import ForwardKL, Mixed, ReverseKL
+from predcg.objectives import ForwardKL, Mixed, Replay, ReverseKL
 from predcg.priors import Flat, Gaussian
 from predcg.systems import DoubleWell, Harmonic
-from predcg.training import Tempering, Training, fit, read_checkpoint, read_history
+from predcg.training import AdaptiveTempering, Tempering, Training, fit, read_checkpoint, read_history
+from predcg.training.adaptive import overlap
 from predcg.training.history import History
 from predcg.training.loader import Loader
 
@@ -58,7 +65,7 @@ class Interrupt(pl.Callback):
             raise KeyboardInterrupt
 
 
-def train(linear, folder, steps, callbacks=(), objective=None, prior=None):
+def train(linear, folder, steps, callbacks=(), objective=None, prior=None, tempering=None, snapshots=None):
     """A small training of every part that has state: data order, noise, optimiser, schedule, tempering."""
     torch.manual_seed(7)
     objective = objective or Mixed(0.5, ForwardKL(2), ReverseKL(16))
@@ -74,22 +81,44 @@ def train(linear, folder, steps, callbacks=(), objective=None, prior=None):
         return pl.Trainer(max_steps=steps, max_epochs=-1, accelerator="cpu", devices=1, log_every_n_steps=2, **more)
 
     module = Training(linear.model(), Harmonic([1.0]), prior or Flat(), objective, optimizer, scheduler)
-    tempering = Tempering(start=0.1, growth=1.5, increment=0.1, steps=3)
-    fit(module, data, trainer, [tempering, *callbacks], [], folder, batch_size=4, epoch_steps=5)
+    tempering = tempering or Tempering(start=0.1, growth=1.5, increment=0.1, steps=3)
+    fit(module, data, trainer, [tempering, *callbacks], [], folder, batch_size=4, epoch_steps=5, snapshots=snapshots)
     return module
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("stop", [10, 13, 19])
-def test_an_interrupted_training_resumes_bit_by_bit(stop, linear, tmp_path):
-    whole = train(linear, tmp_path / "whole", 25)
+def test_an_interrupted_training_resumes_bit_by_bit(stop, adaptive, linear, tmp_path):
+    def tempering():
+        return AdaptiveTempering(start=0.1, increment=0.2, steps=6, most=30, block=3, draws=200) if adaptive else None
+
+    whole = train(linear, tmp_path / "whole", 25, tempering=tempering())
     with pytest.raises(KeyboardInterrupt):
-        train(linear, tmp_path / "parts", 25, [Interrupt(stop)])
+        train(linear, tmp_path / "parts", 25, [Interrupt(stop)], tempering=tempering())
     assert read_checkpoint(tmp_path / "parts/checkpoints/last.ckpt")["global_step"] == stop // 5 * 5
-    resumed = train(linear, tmp_path / "parts", 25)
+    resumed = train(linear, tmp_path / "parts", 25, tempering=tempering())
     for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     assert resumed.objective.beta == whole.objective.beta < 1
     assert read_history(tmp_path / "parts/metrics.csv") == read_history(tmp_path / "whole/metrics.csv")
+
+
+@pytest.mark.parametrize("stop", [13, 19])
+def test_replay_and_averaged_weights_resume_bit_by_bit(stop, linear, tmp_path):
+    def training(folder, *callbacks):
+        replay = Replay(ForwardKL(2), size=1, batch_size=8, frames=16, keep=2, every=2, samples=3)
+        average = EMAWeightAveraging(decay=0.9, use_buffers=False)
+        return train(linear, tmp_path / folder, 25, [average, *callbacks], Mixed(0.5, replay, ReverseKL(16), target_alpha=1.0))
+
+    whole = training("whole")
+    with pytest.raises(KeyboardInterrupt):
+        training("parts", Interrupt(stop))
+    resumed = training("parts")
+    last = read_checkpoint(tmp_path / "parts/checkpoints/last.ckpt")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+        assert torch.equal(value, last["state_dict"][name]), name  # which is what a run is loaded from
+    assert not torch.equal(last["state_dict"]["model.decoder.mean.weight"], last["current_model_state"]["model.decoder.mean.weight"])
 
 
 def test_the_last_checkpoint_is_the_last_also_when_the_held_out_loss_rises(linear, tmp_path):
@@ -224,3 +253,170 @@ def test_lightning_carries_and_computes_nothing(clip, tmp_path):
         optimizer.step()
     for (name, one), other in zip(carried.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize(("beta", "raised"), [(0.5, 0.7), (8.0, 9.0)])
+def test_growth_is_that_of_the_exact_divergence(beta, raised, linear):
+    """Of N(0, v) from N(0, s²/β), KL = ½ (r - 1 - log r) with r = β v / s²; the encoder is exact and adds nothing."""
+    s, n = 1.3, 400_000
+    seen = overlap(linear.model(), Harmonic([s]), beta, n)
+    before, after = (b * linear.variance / s**2 for b in (beta, raised))
+    before_kl, after_kl = (0.5 * (r - 1 - math.log(r)) for r in (before, after))
+    assert seen.kl == pytest.approx(before_kl, abs=0.01)
+    assert seen.growth(raised - beta) == pytest.approx((after_kl - before_kl) / max(before_kl, 1.0), abs=0.003)
+    for r, rise in ((before, 0.0), (after, raised - beta)):
+        assert seen.effective_sample_size(rise) == pytest.approx(math.sqrt(2 * r - 1) / r, rel=0.02)
+    log_z, error = seen.log_z
+    assert 0 < error < 0.01 and log_z == pytest.approx(math.log(s * math.sqrt(2 * math.pi / beta)), abs=4 * error)
+    ratio, error = seen.log_ratio(raised - beta)
+    assert 0 < error < 0.001 and ratio == pytest.approx(-0.5 * math.log(raised / beta), abs=4 * error)
+
+
+def test_the_error_of_a_ratio_is_its_spread_over_repetitions(linear):
+    ratios, errors = zip(*(overlap(linear.model(), Harmonic([1.3]), 0.5, 500).log_ratio(0.5) for _ in range(400)), strict=True)
+    assert torch.tensor(errors).mean().item() == pytest.approx(torch.tensor(ratios).std().item(), rel=0.15)
+
+
+def test_draws_without_a_finite_energy_weigh_nothing(linear):
+    """A wall at 0 halves Z, and what remains is symmetric: the divergence from the draws on this side is what it was."""
+
+    class Half(Harmonic):
+        def energy(self, x):
+            return torch.where(x[..., 0] > 0, super().energy(x), torch.inf)
+
+    seen, r = overlap(linear.model(), Half([1.3]), 0.5, 400_000), 0.5 * linear.variance / 1.3**2
+    log_z, _ = seen.log_z
+    assert log_z == pytest.approx(math.log(1.3 * math.sqrt(2 * math.pi / 0.5) / 2), abs=0.01)
+    assert seen.kl == pytest.approx(0.5 * (r - 1 - math.log(r)), abs=0.01)
+
+
+QUICK = {"steps": 10, "most": 40, "block": 5, "draws": 4000}
+
+
+def test_adaptive_tempering_sums_log_z_to_the_exact_one(linear, tmp_path):
+    train(linear, tmp_path, 200, objective=ReverseKL(64), tempering=AdaptiveTempering(start=0.3, increment=0.2, **QUICK))
+    rows = [row for row in read_history(tmp_path / "metrics.csv") if "tempering/beta" in row]
+    assert rows[-1]["step"] == 200 and rows[-1]["tempering/beta"] == 1.0
+    for one, following in pairwise(rows):
+        assert following["tempering/beta"] == pytest.approx(one["tempering/beta"] + one["tempering/rise"], rel=1e-6)
+        assert one["tempering/forced"] or one["tempering/growth"] <= 0.1 or one["tempering/rise"] == 0
+        assert one["tempering/rise"] <= min(2 * one["tempering/beta"], 0.2) + 1e-12
+    assert 0 < rows[-1]["sample/log_z_error"] < 0.05
+    for row in rows:
+        for key in ("log_z", "log_z_direct"):
+            exact = 0.5 * math.log(2 * math.pi / row["tempering/beta"])
+            assert row[f"sample/{key}"] == pytest.approx(exact, abs=4 * row[f"sample/{key}_error"] + 1e-4), (row["step"], key)
+
+
+def test_backtracking_ends_in_a_forced_rise(linear, tmp_path):
+    """The model is wider than the target, so that every rise takes the target further away."""
+    train(linear, tmp_path, 39, tempering=AdaptiveTempering(start=0.8, increment=0.05, threshold=1e-9, **QUICK | {"most": 20}))
+    rows = {row["step"]: row for row in read_history(tmp_path / "metrics.csv") if "tempering/beta" in row}
+    assert {step for step, row in rows.items() if row["tempering/rise"] > 0} == {20}
+    assert rows[20]["tempering/forced"] == 1 and rows[20]["tempering/shrunk"] == 9
+    assert rows[20]["tempering/rise"] == pytest.approx(0.05 * 0.6**9)
+
+
+def test_too_few_effective_draws_forbid_a_rise(linear, tmp_path):
+    """At β = 0.002 the target is 14 times wider than the model, and raising β would bring it closer: the growth is negative."""
+    train(linear, tmp_path, 20, tempering=AdaptiveTempering(start=0.002, **QUICK | {"most": 20, "draws": 100}))
+    row = next(row for row in read_history(tmp_path / "metrics.csv") if row["step"] == 20)
+    assert row["tempering/growth"] < 0 and row["tempering/forced"] == 1
+
+
+def test_all_state_of_adaptive_tempering_is_in_the_checkpoint(linear, tmp_path):
+    settings = {"start": 0.1, "increment": 0.2, "steps": 12, "most": 30, "block": 3, "draws": 200}
+    used, fresh = (AdaptiveTempering(**settings) for _ in range(2))
+    train(linear, tmp_path, 10, tempering=used)
+    state = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["callbacks"]["AdaptiveTempering"]
+    assert state["least"] < math.inf and state["total"] != 0  # three blocks and a third of one
+    fresh.load_state_dict(state)
+    assert fresh.state_dict() == used.state_dict() != AdaptiveTempering(**settings).state_dict()
+
+
+def test_adaptive_tempering_is_checked():
+    for wrong in ({"start": 0.0}, {"growth": 1.0}, {"threshold": 0.0}, {"steps": 5, "block": 10}, {"most": 10}, {"draws": 10}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            AdaptiveTempering(**wrong)
+
+
+def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
+    """SIGKILL at an arbitrary moment after the first checkpoint, in a process of its own, as users have it."""
+    settings = {"_target_": "predcg.training.AdaptiveTempering", "start": 1e-4, "increment": 0.02, "steps": 10, "most": 20, "block": 5, "draws": 500}
+    command = [
+        *(sys.executable, "-m", "predcg.run", "experiment=double_well/forward_kl", "objective=reverse_kl", "acquisition=none", "objective.samples=64"),
+        *("steps=600", "epoch_steps=20", "trainer.log_every_n_steps=1", "logger=none", "figures=[training]", "~callbacks.bounds"),
+        *(f"+callbacks.tempering.{key}={value}" for key, value in settings.items()),
+    ]
+    process = subprocess.Popen([*command, "folder=killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    last = tmp_path / "killed/checkpoints/last.ckpt"
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.001)
+    time.sleep(0.5 * random.random())
+    process.kill()
+    process.wait()
+    step = read_checkpoint(last)["global_step"]
+    assert 0 < step < 600
+    for folder in ("killed", "whole"):
+        subprocess.run([*command, f"folder={folder}"], cwd=tmp_path, capture_output=True, timeout=240, check=True)
+    one, other = (read_checkpoint(tmp_path / folder / "checkpoints/last.ckpt") for folder in ("killed", "whole"))
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+    assert one["callbacks"]["AdaptiveTempering"] == other["callbacks"]["AdaptiveTempering"]
+    rows, whole = (read_history(tmp_path / folder / "metrics.csv") for folder in ("killed", "whole"))
+    assert rows == whole
+    raised = [row["step"] for row in rows if row.get("tempering/rise", 0) > 0]
+    assert any(at > step for at in raised) and len({row["train/beta"] for row in rows if "train/beta" in row}) == len(raised) + 1
+
+
+def snapshots(folder):
+    """Content by step."""
+    return {int(file.stem.removeprefix("step=")): torch.load(file, weights_only=True) for file in (folder / "snapshots").iterdir()}
+
+
+class Seen(pl.Callback):
+    """The model's parameters after each step."""
+
+    def __init__(self):
+        self.states = [None]
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, index):
+        self.states.append({name: value.detach().clone() for name, value in module.model.named_parameters()})
+
+
+@pytest.mark.parametrize("stop", [None, 3, 13, 24])
+def test_snapshots_are_the_model_of_their_step_also_after_a_resume(stop, linear, tmp_path):
+    seen = Seen()
+    train(linear, tmp_path / "whole", 25, [seen], snapshots=4)
+    folder = tmp_path / "whole"
+    if stop:
+        folder = tmp_path / "parts"
+        with pytest.raises(KeyboardInterrupt):
+            train(linear, folder, 25, [Interrupt(stop)], snapshots=4)
+        train(linear, folder, 25, snapshots=4)
+    kept = snapshots(folder)
+    assert sorted(kept) == [4, 8, 12, 16, 20, 24, 25]
+    betas = [0.1, 0.15, 0.225, 0.325, 0.425, 0.525, 0.625, 0.725, 0.825]  # three steps each
+    for step, content in kept.items():
+        assert content["model"].keys() == seen.states[step].keys()
+        assert all(torch.equal(content["model"][name], value) for name, value in seen.states[step].items()), step
+        assert content["beta"].item() == pytest.approx(betas[(step - 1) // 3])
+        # A validation after every fifth step is one evaluation of the objective too.
+        assert content["evaluations"] == 16 * (step + (step - 1) // 5)
+
+
+def test_snapshots_hold_the_averaged_weights(linear, tmp_path):
+    seen = Seen()
+    train(linear, tmp_path, 10, [EMAWeightAveraging(decay=0.8, use_buffers=False), seen], snapshots=3)
+    kept, average = snapshots(tmp_path), seen.states[1]
+    for step in range(1, 11):
+        average = {name: 0.8 * value + 0.2 * seen.states[step][name] for name, value in average.items()}
+        if step in (3, 6, 9, 10):
+            for name, value in average.items():
+                assert torch.allclose(kept[step]["model"][name], value, rtol=1e-5), (step, name)
+                assert not torch.allclose(seen.states[step][name], value, rtol=1e-5)
+
+
+def test_without_the_key_there_are_no_snapshots(linear, tmp_path):
+    train(linear, tmp_path, 5)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoints", "metrics.csv"]

@@ -2,11 +2,15 @@
 
 import math
 
+import mdtraj
 import pytest
 import torch
 
 from predcg.errors import InputError
-from predcg.transforms import Chain, Identity, RigidFrame, Superposition, Unit, Whitening
+from predcg.observables import Angles, Distances
+from predcg.systems import Peptide
+from predcg.systems.chirality import census
+from predcg.transforms import Capped, Chain, Harmonics, Identity, InternalCoordinates, RigidFrame, Rotors, Superposition, Unit, Whitening
 
 
 def whitening(x):
@@ -20,8 +24,8 @@ def frames(ala2):
     return (ala2.start(80) + 0.01 * torch.randn(80, 66)).double()
 
 
-@pytest.fixture(params=["identity", "rigid_frame", "unit", "whitening", "chain", "superposition"])
-def transform(request, frames):
+@pytest.fixture(params=["identity", "rigid_frame", "unit", "whitening", "chain", "superposition", "internal", "capped"])
+def transform(request, frames, ala2):
     return {
         "identity": lambda: Identity(),
         "rigid_frame": lambda: RigidFrame([6, 8, 14]),
@@ -29,6 +33,8 @@ def transform(request, frames):
         "whitening": lambda: whitening(frames),
         "chain": lambda: Chain([RigidFrame([6, 8, 14]), Unit(0.1), whitening(Unit(0.1)(RigidFrame([6, 8, 14])(frames)))]),
         "superposition": lambda: Superposition(frames[0].tolist()).double(),
+        "internal": lambda: Chain([InternalCoordinates(ala2.frame, ala2.zmatrix), Rotors(ala2.zmatrix["folds"])]),
+        "capped": lambda: Capped(3.0),
     }[request.param]()
 
 
@@ -128,3 +134,99 @@ def test_atoms_of_the_frame_are_checked():
         RigidFrame([0, 1, 9]).width(9)
     with pytest.raises(InputError, match="length_nm"):
         Unit(0.0)
+
+
+@pytest.fixture(scope="module", params=["ACE-A-NME", "ACE-PFWIT-NME", "GMH"])
+def peptide(request):
+    """Free and capped ends, rings, side chains with two chiral centres."""
+    return Peptide(request.param, ["amber14/protein.ff14SB.xml"], 300.0)
+
+
+def test_internal_coordinates_go_there_and_back(peptide):
+    internal = InternalCoordinates(peptide.frame, peptide.zmatrix)
+    x = peptide.models.double() + 0.005 * torch.randn(20, peptide.size, dtype=torch.float64)
+    back = internal.inv(internal(x))
+    distances = Distances(torch.combinations(torch.arange(peptide.size // 3)).tolist())
+    assert (distances(back) - distances(x)).abs().max() < 1e-8
+    assert RigidFrame(peptide.frame)(back).sub(RigidFrame(peptide.frame)(x)).abs().max() < 1e-8  # handedness, too
+
+
+def test_internal_volume_element_agrees_with_autograd(peptide):
+    """Both gauges freeze the same six motions, so that between them only the Jacobian of the map is left."""
+    internal, rigid = InternalCoordinates(peptide.frame, peptide.zmatrix), RigidFrame(peptide.frame)
+    y = internal(peptide.models[0].double()) + 0.3 * torch.randn(peptide.size - 6, dtype=torch.float64)
+    expected = torch.linalg.slogdet(torch.autograd.functional.jacobian(lambda y: rigid(internal.inv(y)), y)).logabsdet
+    x, log_det = internal.back_and_ladj(y)
+    assert (log_det - (expected - rigid.log_abs_det_jacobian(x, rigid(x)))).abs() < 1e-8
+    assert torch.allclose(internal.call_and_ladj(x)[1], -log_det, atol=1e-8)
+
+
+def test_torsions_are_those_of_mdtraj(peptide):
+    internal = InternalCoordinates(peptide.frame, peptide.zmatrix)
+    x = peptide.models.double()
+    frame = mdtraj.Trajectory(x.view(1, -1, 3).numpy(), peptide.topology)
+    rows = [row for row, bounds in zip(peptide.zmatrix["atoms"], peptide.zmatrix["ranges"], strict=True) if bounds is None]
+    assert len(rows) == peptide.zmatrix["periodic"] == internal.periodic
+    found = torch.from_numpy(mdtraj.compute_dihedrals(frame, rows)).double()
+    assert torch.allclose(internal(x)[:, : len(rows)], found, atol=1e-5)
+
+
+def test_whatever_the_coordinates_the_molecule_stays_sane(peptide):
+    zmatrix = peptide.zmatrix
+    x = InternalCoordinates(peptide.frame, zmatrix).inv(3 * torch.randn(500, peptide.size - 6, dtype=torch.float64))
+    a, b, c = peptide.frame
+    assert Distances([[a, b], [b, c], *(row[:2] for row in zmatrix["atoms"])])(x).min() > 0
+    angles = Angles([[a, b, c], *(row[:3] for row in zmatrix["atoms"])])(x)
+    assert 0 < angles.min() and angles.max() < math.pi
+    assert census(peptide, x).all()
+
+
+def test_the_mirror_image_has_density_zero(ala2):
+    internal = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    x = ala2.models.double()
+    assert torch.isfinite(internal.call_and_ladj(x)[1]).all()
+    assert (internal.call_and_ladj(-x)[1] == -math.inf).all()
+
+
+def test_bonds_start_at_the_lengths_and_widths_of_the_force_field(ala2):
+    """A step of a thousandth of a width, by finite differences."""
+    internal, bonds = InternalCoordinates(ala2.frame, ala2.zmatrix), torch.tensor(ala2.zmatrix["bonds"], dtype=torch.float64)
+    pairs = Distances([ala2.frame[:2], ala2.frame[1:], *(row[:2] for row in ala2.zmatrix["atoms"])])
+    y = torch.zeros(60, dtype=torch.float64)
+    step = y.clone()
+    step[internal.periodic : internal.periodic + len(bonds)] = 1e-3
+    middle, stretched = pairs(internal.inv(y)), pairs(internal.inv(step))
+    assert torch.allclose(middle, bonds[:, 0], atol=1e-12)
+    assert torch.allclose((stretched - middle) / 1e-3, bonds[:, 1], rtol=0.01)
+
+
+def test_a_zmatrix_out_of_order_is_refused(ala2):
+    zmatrix = ala2.zmatrix
+    with pytest.raises(InputError, match="too early"):
+        InternalCoordinates(ala2.frame, zmatrix | {"atoms": zmatrix["atoms"][::-1]})
+    with pytest.raises(InputError, match="one row for each of 10 atoms"):
+        InternalCoordinates(ala2.frame, zmatrix).width(30)
+
+
+def test_rotors_have_equal_branches():
+    rotors = Rotors([1, 3])
+    t = torch.tensor([2.0, 2.0, 7.0]).expand(30_000, 3)
+    tau = rotors.inv(t)
+    assert torch.allclose(rotors(tau), t, atol=1e-5) and (tau[:, 0] - 2).abs().max() < 1e-5 and (tau[:, 2] == 7).all()
+    branches, counts = tau[:, 1].mul(1000).round().unique(return_counts=True)
+    expected = torch.tensor([2 / 3, (2 + 2 * math.pi) / 3, (2 - 2 * math.pi) / 3]).sort().values
+    assert torch.allclose(branches / 1000, expected, atol=1e-3)
+    assert (counts / 10_000 - 1).abs().max() < 0.05
+
+
+def test_harmonics_have_no_seam():
+    seam = Harmonics(1)(torch.tensor([[math.pi, 5.0], [-math.pi, 5.0]], dtype=torch.float64))
+    assert torch.allclose(seam[0], seam[1]) and Harmonics(1).width(2) == 3
+
+
+def test_long_gradients_are_shortened_to_the_cap_and_keep_their_direction():
+    gradient = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [300.0, 400.0], [0.0, 0.0]])
+    y = torch.zeros(5, 2, requires_grad=True)
+    Capped(5.0).inv(y).backward(gradient)
+    assert torch.equal(y.grad[[0, 1, 2, 4]], gradient[[0, 1, 2, 4]])  # the median is 2
+    assert torch.allclose(y.grad[3], torch.tensor([6.0, 8.0]))

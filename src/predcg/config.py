@@ -100,17 +100,19 @@ def _check_target(path: str, target: str) -> None:
         raise InputError(refusal)
 
 
-def check_figures(names: list[str], system: System, posterior: bool = False) -> None:
-    """Raise InputError on a figure that does not exist, or that cannot be drawn of this system, or not without a posterior."""
+def check_figures(names: list[str], system: System, posterior: bool = False, snapshots: bool = False) -> None:
+    """Raise InputError on a figure that does not exist, or that cannot be drawn of this system, or not without a posterior or snapshots."""
     for name in names:
         if name not in figures.__all__:
             raise InputError(f"figures: expected names among {', '.join(figures.__all__)}; found {name!r}")
-        kind, attribute, of_posterior = getattr(getattr(figures, name), "needs", (System, None, False))
+        kind, attribute, of_posterior, of_snapshots = getattr(getattr(figures, name), "needs", (System, None, False, False))
         if not isinstance(system, kind) or (attribute and getattr(system, attribute) is None):
             wanted = f"a {kind.__name__}" + (f" with a {attribute}" if attribute else "")
             raise InputError(f"figures: {name} is drawn of {wanted}; the system is a {type(system).__name__}; take it out of figures=[...]")
         if of_posterior and not posterior:
             raise InputError(f"figures: {name} is drawn of a posterior; choose posterior=laplace, or take it out of figures=[...]")
+        if of_snapshots and not snapshots:
+            raise InputError(f"figures: {name} is drawn of snapshots; choose snapshots=<steps>, or take it out of figures=[...]")
 
 
 class Nouns(NamedTuple):
@@ -135,13 +137,17 @@ def build(cfg: DictConfig) -> Nouns:
         raise InputError(f"batch_size: expected at least 1; found {cfg.batch_size}")
     if cfg.steps < 0 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
         raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}, or 0 for no training; found {cfg.steps}")
+    snapshots = cfg.get("snapshots")  # which run folders of earlier versions lack
+    if snapshots is not None and snapshots < 1:
+        raise InputError(f"snapshots: expected a number of steps, at least 1, or null; found {snapshots}")
     system = construct(cfg, "system")
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
     cfg.x = system.size
-    check_figures(cfg.figures, system, posterior=bool(cfg.posterior))
-    if cfg.frame is None:
-        cfg.frame = getattr(system, "frame", None)
+    check_figures(cfg.figures, system, posterior=bool(cfg.posterior), snapshots=bool(snapshots))
+    for key in ("frame", "zmatrix"):
+        if key in cfg and cfg[key] is None:
+            cfg[key] = getattr(system, key, None)
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
     return Nouns(system, model, **rest, callbacks=list(construct(cfg, "callbacks").values()))

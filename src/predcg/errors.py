@@ -1,4 +1,6 @@
-"""The one error that is the user's to mend."""
+"""The errors that the command line tells in one line."""
+
+from torch import Tensor
 
 
 class InputError(ValueError):
@@ -6,3 +8,14 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class NonFiniteError(FloatingPointError):
+    """Numbers that are not finite, with one configuration, (D,), that has them.
+
+    The command line writes the configuration into the run folder, prints one line, and exits with code 1.
+    """
+
+    def __init__(self, reason: str, x: Tensor | None = None):  # the default is for pickle
+        super().__init__(reason)
+        self.x = x

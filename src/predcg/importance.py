@@ -45,13 +45,13 @@ CHUNK = 10_000  # draws at a time: with 32 latent draws each they fill some hund
 
 
 @torch.no_grad()
-def draw(model: Model, system: System, n: int, samples: int = 32) -> Weighted:
-    """n draws from the model with exact importance weights (see Model.log_prob)."""
+def draw(model: Model, system: System, n: int, samples: int = 32, beta: float | Tensor = 1.0) -> Weighted:
+    """n draws from the model with exact importance weights (see Model.log_prob) towards exp(-β u); without a finite energy the weight is zero."""
     drawn = []
     for start in range(0, n, CHUNK):
-        z = model.latent().sample((min(CHUNK, n - start),))
-        x = model.decoder(z).sample()
-        drawn.append((x, -system(x) - model.log_prob(x, samples, z)))
+        x, log_q = model.draw(min(CHUNK, n - start), samples)
+        log_w = -beta * system.unchecked(x) - log_q
+        drawn.append((x, torch.where(log_w.isfinite(), log_w, -torch.inf)))
     return Weighted(*map(torch.cat, zip(*drawn, strict=True)))
 
 

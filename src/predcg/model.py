@@ -31,6 +31,12 @@ class Model(nn.Module):
         """n draws of x by ancestral sampling, (n, D)."""
         return self.decoder(self.latent().sample((n,))).sample()
 
+    def draw(self, n: int, samples: int) -> tuple[Tensor, Tensor]:
+        """n draws of x, (n, D), with log p(x) as `log_prob` estimates it from the generating z and `samples` others, (n,); exact where z has no coordinates."""
+        z = self.latent().sample((n,))
+        x, log_p = sample_with_log_prob(self.decoder(z))
+        return x, self.log_prob(x, samples, z) if z.shape[-1] else log_p
+
     def cv(self, x: Tensor) -> Tensor:
         """Collective variables of x: (..., D) to (..., d)."""
         return self.encoder.location(x)
@@ -59,6 +65,8 @@ class Model(nn.Module):
             samples: how many z are drawn from the encoder.
             z: the generating z of each x, (N, d), to be included.
         """
+        if not self.latent().event_shape[0]:
+            return self.decoder(x[..., :0]).log_prob(x)
         draws, log_q = sample_with_log_prob(self.encoder(x), (samples,))
         terms = self.log_joint(x, draws) - log_q
         if z is not None:

@@ -1,13 +1,28 @@
 """What a finished run leaves, and how its numbers are told."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from predcg.batch import Data
+from predcg.errors import InputError
 from predcg.model import Model
 from predcg.posteriors import Weights
 from predcg.priors import Prior
 from predcg.systems import System
+
+SNAPSHOTS = "snapshots"  # of a run folder: its part with step=<n>.pt
+
+
+class Snapshot(NamedTuple):
+    """The model after so many optimiser steps, with the β and the count of energy evaluations of that time."""
+
+    step: int
+    model: Model
+    beta: float
+    evaluations: int
 
 
 class Run(NamedTuple):
@@ -32,6 +47,22 @@ class Run(NamedTuple):
     data: Data
     history: list[dict[str, float]]
     seed: int
+
+    @property
+    def snapshots(self) -> dict[int, Path]:
+        """Files of the model during training, by optimiser step; none unless the configuration says `snapshots: <steps>`."""
+        files = {int(file.stem.removeprefix("step=")): file for file in (self.folder / SNAPSHOTS).glob("step=*.pt")}
+        return dict(sorted(files.items()))
+
+    def snapshot(self, step: int) -> Snapshot:
+        """A copy of the model as it was. Raises InputError when none was kept at this step."""
+        files = self.snapshots
+        if step not in files:
+            raise InputError(f"step: expected one of {', '.join(map(str, files)) or 'none (train with snapshots=<steps>)'}; found {step}")
+        content = torch.load(files[step], map_location="cpu", weights_only=True)
+        model = deepcopy(self.model)
+        model.load_state_dict(content["model"])
+        return Snapshot(step, model, content["beta"].item(), int(content["evaluations"]))
 
 
 def table(numbers: dict[str, float]) -> str:

@@ -19,11 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 from predcg import figures
 from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, complete, construct, explain, shipped
-from predcg.errors import InputError
+from predcg.errors import InputError, NonFiniteError
 from predcg.figures.style import save
 from predcg.folder import begin, finish, is_finished, withdraw
+from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
 from predcg.results import Run, table
+from predcg.systems.trajectory import write_frame
 from predcg.training import LAST, Training, fit, read_checkpoint, read_history
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ def run(cfg: DictConfig) -> Path:
 
     Raises:
         InputError: anything in the configuration or in what it points to that cannot be used, before anything is written.
+        FloatingPointError: a loss or too many energies that are not finite; one of their configurations is in the folder, as worst.pdb or .npy.
     """
     began, folder = time.perf_counter(), Path(cfg.folder)
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -74,11 +77,17 @@ def run(cfg: DictConfig) -> Path:
         if cfg.steps:
             if len(data.train.x):
                 nouns.model.fit(data.train.x)
-            fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps)
+            try:
+                fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps, cfg.snapshots)
+            except NonFiniteError as reason:
+                file = write_frame(folder / "worst", nouns.system, reason.x)
+                raise FloatingPointError(f"{reason} (one: {file}); lower the learning rate or temper from a smaller beta") from reason
             if weights := _infer(nouns, data.train):
                 weights.save(folder / POSTERIOR)
         summary = draw(load(folder), cfg.figures, folder / "figures")
         summary["energy_evaluations"] = int(module.system.evaluations)
+        if dropped := sum(int(part.dropped_samples) for part in nouns.objective.modules() if isinstance(part, ReverseKL)):
+            summary["dropped_samples"] = dropped
         summary["wall_time_s"] = round(time.perf_counter() - began, 1)
         for logger in loggers:
             _report(logger, folder, summary)
@@ -118,8 +127,11 @@ def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
 def _rehearse(nouns: Nouns, batch: Batch) -> int:
     """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything; count its energy evaluations."""
     before = int(nouns.system.evaluations)
-    with torch.no_grad():
-        loss = nouns.objective(nouns.model, nouns.system, batch).loss
+    try:
+        with torch.no_grad():
+            loss = nouns.objective(nouns.model, nouns.system, batch).loss
+    except FloatingPointError as reason:
+        raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system") from reason
     if not torch.isfinite(loss):
         raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one")
     return int(nouns.system.evaluations) - before
@@ -147,26 +159,25 @@ def _job(cfg: DictConfig) -> None:
     try:
         folder = run(complete(cfg, HydraConfig.get()))
         log.info(table(json.loads((folder / "summary.json").read_text())))
-    except InputError as reason:
+    except (InputError, FloatingPointError) as reason:
         if HydraConfig.get().mode != RunMode.RUN:
             raise  # in a sweep Hydra says which job it was
-        _refuse(str(reason))
+        _end(reason)
 
 
-def _refuse(reason: str) -> NoReturn:
-    print(f"predcg: {reason}", file=sys.stderr)
-    sys.exit(2)
+def _end(reason: Exception) -> NoReturn:
+    ours = isinstance(reason, (InputError, FloatingPointError))
+    print(f"predcg: {reason if ours else explain(reason)}", file=sys.stderr)
+    sys.exit(1 if isinstance(reason, FloatingPointError) else 2)
 
 
 def main() -> None:
-    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps."""
+    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps. Exits with 2 on bad input, 1 on numbers that are not finite, 130 on Ctrl-C."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here
     try:
         hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name="config")(_job)()
-    except InputError as reason:
-        _refuse(str(reason))
-    except (HydraException, OmegaConfBaseException) as reason:
-        _refuse(explain(reason))
+    except (InputError, FloatingPointError, HydraException, OmegaConfBaseException) as reason:
+        _end(reason)
     except KeyboardInterrupt:
         print("predcg: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.model import Model
@@ -32,14 +35,24 @@ class Exact(Acquisition):
     Args:
         frames: configurations to learn from.
         test_frames: configurations held out.
+        basin: the only one of the system's basins that they come from, as from a simulation that never left it; default all.
     """
 
-    def __init__(self, frames: int, test_frames: int):
+    def __init__(self, frames: int, test_frames: int, basin: str | None = None):
         positive(frames=frames, test_frames=test_frames)
-        self.frames, self.test_frames = frames, test_frames
+        self.frames, self.test_frames, self.basin = frames, test_frames, basin
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
-        return Data(Batch.of(system.sample(self.frames)), Batch.of(system.sample(self.test_frames)))
+        if self.basin is not None and self.basin not in system.basins:
+            raise InputError(f"acquisition.basin: expected one of {', '.join(system.basins) or 'none'}; found {self.basin!r}")
+        return Data(Batch.of(self._sample(system, self.frames)), Batch.of(self._sample(system, self.test_frames)))
+
+    def _sample(self, system: System, n: int) -> Tensor:
+        x = system.masses.new_empty(0, system.size)
+        while len(x) < n:
+            drawn = system.sample(n)
+            x = torch.cat([x, drawn if self.basin is None else drawn[system.label(drawn) == system.basins.index(self.basin)]])
+        return x[:n]
 
 
 def positive(**counts: int) -> None:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 from zuko.distributions import NormalizingFlow
 from zuko.lazy import LazyDistribution
@@ -53,7 +53,7 @@ class Conditional(Density):
 
     def forward(self, c: Tensor) -> Distribution:
         base = self.base(self.features(c))
-        return base if isinstance(self.transform, Identity) else NormalizingFlow(self.transform, base)
+        return base if isinstance(self.transform, Identity) else _Transformed(self.transform, base)
 
     def location(self, c: Tensor) -> Tensor:
         """The base's mean, carried to the event's own coordinates."""
@@ -64,6 +64,14 @@ class Conditional(Density):
             self.features.fit(context)
         if event is not None:
             self.transform.fit(event)
+
+
+class _Transformed(NormalizingFlow):
+    def rsample_and_log_prob(self, shape: Size = ()) -> tuple[Tensor, Tensor]:
+        """Of a base that is itself a flow too, without inverting for it what made the sample."""
+        y, log_y = sample_with_log_prob(self.base, shape)
+        x, log_det = self.transform.back_and_ladj(y)
+        return x, log_y - log_det
 
 
 def network(inputs: int, hidden: list[int], activations: list[str]) -> nn.Sequential:

@@ -53,7 +53,8 @@ class StandardNormal(Density):
         self.register_buffer("zero", torch.zeros(size), persistent=False)
 
     def forward(self, c: Tensor | None = None) -> Distribution:
-        return Gaussian(self.zero, self.zero)
+        zero = self.zero if c is None else self.zero.expand(*c.shape[:-1], -1)
+        return Gaussian(zero, zero)
 
 
 class GaussianMLP(Conditional):
@@ -64,6 +65,7 @@ class GaussianMLP(Conditional):
         hidden: width of each hidden layer; none makes the mean linear.
         activations: activation after each hidden layer, named as in torch.nn.
         scale: what computes log σ²: FreeScale, TrunkScale or NetScale, waiting for its sizes.
+        gain: factor of the initial first layer of μ; the larger, the shorter the stretch of h in which μ can turn.
 
     >>> decoder = GaussianMLP(context=2, size=66, hidden=[50], activations=["Tanh"], scale=FreeScale)
     >>> decoder(torch.zeros(7, 2)).sample().shape
@@ -79,9 +81,12 @@ class GaussianMLP(Conditional):
         scale: Callable[..., nn.Module],
         features: Observable | Transform | None = None,
         transform: Transform | None = None,
+        gain: float = 1.0,
     ):
         super().__init__(context, size, features, transform)
         self.trunk = network(self.inputs, hidden, activations)
+        for parameter in self.trunk[:1].parameters():
+            parameter.data.mul_(gain)
         width = [self.inputs, *hidden][-1]
         self.mean = nn.Linear(width, self.outputs)
         self.scale = scale(inputs=self.inputs, trunk=width, outputs=self.outputs)

@@ -1,16 +1,22 @@
 """Figures: pure functions of finished runs to a picture and its numbers."""
 
+from predcg.figures.ablation import minor_well, recovered_mass
 from predcg.figures.bands import observable_bands, rg_bands
 from predcg.figures.chains import gibbs_acceptance
+from predcg.figures.coding import decoded, encoded
+from predcg.figures.coverage import coverage
 from predcg.figures.decoding import decoder_walk, dihedral_maps
+from predcg.figures.evolution import histograms, moments
+from predcg.figures.gradients import gradient_noise
 from predcg.figures.latent import latent_map
 from predcg.figures.molecule import bond_lengths, energy_histogram, ramachandran, rg_histogram
 from predcg.figures.networks import networks
-from predcg.figures.planar import bounds, contours, profile
+from predcg.figures.planar import bounds, profile, target
 from predcg.figures.precisions import precisions
 from predcg.figures.sampling import ladder
 from predcg.figures.speed import energy_speed, sampling_speed
 from predcg.figures.structures import atom_spread, structure_strip
+from predcg.figures.tempering import tempering
 from predcg.figures.training import training
 from predcg.figures.training_speed import training_speed
 
@@ -18,23 +24,32 @@ __all__ = [
     "atom_spread",
     "bond_lengths",
     "bounds",
-    "contours",
+    "coverage",
+    "decoded",
     "decoder_walk",
     "dihedral_maps",
+    "encoded",
     "energy_histogram",
     "energy_speed",
     "gibbs_acceptance",
+    "gradient_noise",
+    "histograms",
     "ladder",
     "latent_map",
+    "minor_well",
+    "moments",
     "networks",
     "observable_bands",
     "precisions",
     "profile",
     "ramachandran",
+    "recovered_mass",
     "rg_bands",
     "rg_histogram",
     "sampling_speed",
     "structure_strip",
+    "target",
+    "tempering",
     "training",
     "training_speed",
 ]

@@ -1,94 +1,142 @@
 """Figures of two-dimensional systems, whose exact answers are known."""
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from predcg.figures.style import DATA, EXACT, MODEL, needs, new
+from predcg.figures.exact import along, equal, judged, observed, rarest
+from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
 from predcg.figures.training import column
-from predcg.importance import draw, log_z_bounds
+from predcg.importance import Weighted, draw, log_z_bounds
 from predcg.results import Run
+from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar
 
 DRAWS = 20_000
-WEIGHTED = 200_000  # for the mass of a basin that the model visits once in a thousand draws
+WEIGHTED = 100_000  # for the mass of a basin that the model visits once in a thousand draws
+BINS = 40  # per axis, as in the source
+UNIT = "(reduced units)"
+
+
+@needs(DoubleWell)
+def target(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """The system itself: a histogram of exact draws, and its free energy along x1 with both minima and the barrier.
+
+    Numbers: log Z by importance sampling from the uniform density over the system's box; mean and sd of x1 and x2 and the mass of both wells in exact
+    draws, beside quadrature; position and energy of both minima, and the height of the barrier over the left one, by quadrature.
+    """
+    system = runs[0].system
+    x = system.sample(WEIGHTED)
+    low, high = torch.tensor(system.box).T
+    uniform = low + (high - low) * torch.rand(WEIGHTED, 2)
+    weighted = Weighted(uniform, (high - low).log().sum() - system.energy(uniform))
+    numbers = observed(equal(x), system)
+    numbers["log_z"], numbers["log_z_error"] = weighted.log_z
+    numbers |= {f"{name}_exact": round(value, 12) for name, value in system.exact().items()}
+
+    x1, u = along(system)
+    for index, name in enumerate(system.basins):
+        inside = system.label(torch.stack([x1, x1], -1)) == index
+        numbers[f"minimum_{name}_x1"] = x1[inside][u[inside].argmin()].item()
+        numbers[f"minimum_{name}_kt"] = u[inside].min().item()
+    at_barrier = (x1 - system.barrier).abs().argmin()
+    numbers |= {"barrier_x1": system.barrier, "barrier_kt": (u[at_barrier] - u.min()).item()}
+
+    figure, (plane, axes) = new(2, width=4.4, height=3.4)
+    figure.colorbar(histogram(plane, x, system), ax=plane, label="share of draws per bin")
+    plane.set_title(f"{WEIGHTED:,} exact draws")
+    counts, edges = torch.histogram(x[:, 0].double(), 100)
+    enough = counts >= 10
+    axes.plot(((edges[1:] + edges[:-1]) / 2)[enough], -(counts[enough] / counts.max()).log(), ".", color=DATA, markersize=4, label="exact draws")
+    axes.plot(x1, u - u.min(), color=EXACT, linewidth=1, label="quadrature")
+    for name in system.basins:
+        at, height = numbers[f"minimum_{name}_x1"], numbers[f"minimum_{name}_kt"] - u.min().item()
+        axes.annotate(f"{name}: {numbers[f'p_{name}_exact']:.5f}", (at, height), (0, -11), textcoords="offset points", ha="center", fontsize=8)
+    axes.set(xlabel=f"x1 {UNIT}", ylabel="free energy of x1 (kT)", xlim=plane.get_xlim(), ylim=(-2.5, 20))
+    axes.set_title(f"log Z = {numbers['log_z_exact']:.4f}; masses of the wells")
+    axes.legend(loc="upper center")
+    return figure, numbers
 
 
 @needs(Planar)
 def bounds(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Both bounds of log Z during training against the exact value; at the end also what a bound cannot see.
 
-    Numbers: both bounds and the importance-weighted estimate, with errors; the mass of every basin, mean and sd of x1, each as the model has it and after
-    importance reweighting, beside the exact value; the effective sample size of the weights.
+    Numbers: both bounds and the importance-weighted estimate, with errors; mean and sd of x1 and x2 and the mass of every basin, each as the model has it and
+    after importance reweighting, beside the exact value; the effective sample size of the weights. Means over seeds.
     """
-    run = runs[0]
-    exact = run.system.exact()
-    numbers = log_z_bounds(run.model, run.system, run.system.sample(DRAWS), DRAWS)
-    numbers |= {"log_z_lower_exact": exact["log_z"], "log_z_upper_exact": exact["log_z"]}
-    numbers["log_z_gap"] = numbers["log_z_upper"] - numbers["log_z_lower"]
-    weighted = draw(run.model, run.system, WEIGHTED, samples=16)
-    numbers["log_z"], numbers["log_z_error"] = weighted.log_z
-    numbers["log_z_exact"] = exact["log_z"]
-    numbers["effective_sample_size"] = weighted.effective_sample_size
-    label, x1 = run.system.label(weighted.x), weighted.x[:, 0]
-    for index, name in enumerate(run.system.basins):
-        inside = (label == index).float()
-        numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean(inside)
-        numbers[f"p_{name}_model"] = inside.mean().item()
-        numbers[f"p_{name}_exact"] = numbers[f"p_{name}_model_exact"] = exact[f"p_{name}"]
-    for name, values in {"mean_x1": x1, "sd_x1": (x1 - exact["mean_x1"]) ** 2}.items():
-        root = (lambda value: value**0.5) if name == "sd_x1" else (lambda value: value)
-        numbers[name], numbers[f"{name}_model"] = root(weighted.mean(values)[0]), root(values.mean().item())
-        numbers[f"{name}_exact"] = numbers[f"{name}_model_exact"] = exact[name]
-
+    exact = runs[0].system.exact()
+    numbers = mean_over_seeds([_evidence(run, exact) for run in runs])
     figure, (axes,) = new(width=5.0)
     for key, colour, text in (("log_z_lower", MODEL, "lower: E over the model"), ("log_z_upper", DATA, "upper: E over the system")):
-        axes.plot(*column(run, f"sample/{key}"), color=colour, label=text)
-    axes.axhline(exact["log_z"], color=EXACT, linestyle=":", label=f"exact log Z = {exact['log_z']:.4f}")
-    axes.set(xlabel="optimiser step", ylabel="bound of log Z at β = 1 (nat)", ylim=(exact["log_z"] - 1.0, exact["log_z"] + 1.0))
-    rare = min(run.system.basins, key=lambda name: exact[f"p_{name}"], default=None)
-    if rare:
+        for run in runs:
+            steps, values = column(run, f"sample/{key}")
+            axes.plot(steps, [value - exact["log_z"] for value in values], color=colour, label=text if run is runs[0] else None, linewidth=line(runs))
+    axes.axhline(0, color=EXACT, linestyle=":", label=f"exact log Z = {exact['log_z']:.4f}")
+    axes.set_yscale("symlog", linthresh=0.01)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="optimiser step", ylabel="bound - log Z, at β = 1 (nat)")
+    if rare := rarest(exact, runs[0].system):
         masses = f"exact {exact[f'p_{rare}']:.5f}, reweighted {numbers[f'p_{rare}']:.5f}, model {numbers[f'p_{rare}_model']:.5f}"
         axes.set_title(f"What a bound cannot see: mass of the {rare} basin\n{masses}")
     axes.legend()
     return figure, numbers
 
 
-@needs(Planar)
-def contours(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Contours of the energy in kT with draws of the model, coloured by the latent coordinate that made them."""
-    run = runs[0]
-    with torch.no_grad():
-        z = run.model.latent().sample((4000,))
-        x = run.model.decoder(z).sample()
-    p = run.system.probabilities()
-    inside = run.system.grid[p > p.max() * 1e-6]
-    (x_low, y_low), (x_high, y_high) = inside.min(0).values.tolist(), inside.max(0).values.tolist()
-    side = round(len(p) ** 0.5)
-    grid, u = run.system.grid.view(side, side, 2), run.system.energy(run.system.grid).view(side, side)
-    figure, (axes,) = new(width=4.6, height=3.6)
-    above = u - u.min()
-    axes.contour(grid[..., 0], grid[..., 1], above, levels=range(0, 17, 2), colors="#999999", linewidths=0.7)
-    points = axes.scatter(x[:, 0], x[:, 1], c=z[:, 0], s=3, cmap="viridis", vmin=-2.5, vmax=2.5, linewidths=0)
-    figure.colorbar(points, ax=axes, label="latent coordinate z1 (standard deviations)")
-    axes.set(xlabel="x1 (reduced units)", ylabel="x2 (reduced units)", xlim=(x_low, x_high), ylim=(y_low, y_high), title="model draws; contours of u every 2 kT")
-    return figure, {}
+def _evidence(run: Run, exact: dict[str, float]) -> dict[str, float]:
+    torch.manual_seed(run.seed)
+    numbers = log_z_bounds(run.model, run.system, run.system.sample(DRAWS), DRAWS, samples=16)
+    numbers["log_z_gap"] = numbers["log_z_upper"] - numbers["log_z_lower"]
+    weighted = draw(run.model, run.system, WEIGHTED, samples=8)
+    numbers["log_z"], numbers["log_z_error"] = weighted.log_z
+    numbers |= {f"{name}_exact": exact["log_z"] for name in ("log_z", "log_z_lower", "log_z_upper")}
+    return numbers | judged(weighted, run.system, exact)
 
 
 @needs(Planar)
 def profile(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """u(x1, 0) against -log q(x1, 0), both with minimum 0. Number: the depth of the right minimum over the left one."""
-    run = runs[0]
-    axis = run.system.grid[:, 0].unique()
-    p = run.system.probabilities().view(len(axis), -1).sum(1)
-    x1 = axis[p > p.max() * 1e-9].float()
-    x = torch.stack([x1, torch.zeros_like(x1)], -1)
-    with torch.no_grad():
-        u, log_q = run.system.energy(x), run.model.log_prob(x, 2000)
-    curves = {"u(x1, 0)": (u - u.min(), EXACT, ":"), "-log q(x1, 0), model": (log_q.max() - log_q, MODEL, "-")}
+    """u(x1, 0) against -log q(x1, 0) of every seed, both with minimum 0.
+
+    Numbers, means over seeds: the depth of the right minimum over the left one, and the height of what lies between them over the left one.
+    """
+    x1, u = (values[::4] for values in along(runs[0].system))
+    x = torch.stack([x1, torch.zeros_like(x1)], -1).float()
     figure, (axes,) = new(width=4.6)
-    for text, (values, colour, line) in curves.items():
-        axes.plot(x1, values, color=colour, linestyle=line, label=text)
-    axes.set(xlabel="x1 (reduced units)", ylabel="energy, free energy (kT)", ylim=(-0.5, 25))
+    heights = []
+    for run in runs:
+        torch.manual_seed(run.seed)
+        with torch.no_grad():
+            f = -run.model.log_prob(x, 2000)
+        axes.plot(x1, f - f.min(), color=MODEL, linewidth=line(runs), label="-log q(x1, 0), model" if run is runs[0] else None)
+        heights.append(_heights(x1, f) | {f"{name}_exact": value for name, value in _heights(x1, u).items()})
+    axes.plot(x1, u - u.min(), color=EXACT, linestyle=":", label="u(x1, 0)")
+    axes.set(xlabel=f"x1 {UNIT}", ylabel="energy, free energy (kT)", ylim=(-0.5, 25))
     axes.legend()
-    gaps = [(values[x1 > 0].min() - values[x1 <= 0].min()).item() for values, _, _ in curves.values()]
-    return figure, {"depth_gap_kt": gaps[1], "depth_gap_kt_exact": gaps[0]}
+    return figure, mean_over_seeds(heights)
+
+
+def _heights(x1: torch.Tensor, f: torch.Tensor) -> dict[str, float]:
+    left, right = f[x1 <= 0].argmin(), (x1 <= 0).sum() + f[x1 > 0].argmin()
+    return {"depth_gap_kt": (f[right] - f[left]).item(), "barrier_kt": (f[left : right + 1].max() - f[left]).item()}
+
+
+def line(runs: list[Run]) -> float:
+    """Width of a line that is one of so many."""
+    return 1.4 if len(runs) == 1 else 0.9
+
+
+def window(system: Planar) -> list[tuple[float, float]]:
+    """Limits of x1 and x2 that hold all but a millionth of the density's peak."""
+    p = system.probabilities()
+    inside = system.grid[p > p.max() * 1e-6]
+    return list(zip(inside.min(0).values.tolist(), inside.max(0).values.tolist(), strict=True))
+
+
+def histogram(axes: Axes, x: torch.Tensor, system: Planar) -> QuadMesh:
+    """Share of draws in each of 40 x 40 bins, logarithmic colour."""
+    share = torch.full((len(x),), 1 / len(x))
+    _, _, _, image = axes.hist2d(*x.T.numpy(), bins=BINS, range=window(system), weights=share, norm=LogNorm(share[0].item(), 0.03), cmap="viridis")
+    axes.set(xlabel=f"x1 {UNIT}", ylabel=f"x2 {UNIT}")
+    return image

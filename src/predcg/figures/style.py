@@ -38,11 +38,11 @@ def save(figure: Figure, path: Path) -> None:
             figure.savefig(temporary)
 
 
-def needs(kind: type[System], attribute: str | None = None, posterior: bool = False) -> Callable:
-    """Mark a figure as one that is drawn only of this kind of system, where it has the attribute, and of runs with a posterior."""
+def needs(kind: type[System], attribute: str | None = None, posterior: bool = False, snapshots: bool = False) -> Callable:
+    """Mark a figure as one that is drawn only of this kind of system, where it has the attribute, and of runs with a posterior or with snapshots."""
 
     def mark(draw: Callable) -> Callable:
-        draw.needs = (kind, attribute, posterior)
+        draw.needs = (kind, attribute, posterior, snapshots)
         return draw
 
     return mark
@@ -66,9 +66,11 @@ def mean_over_seeds(runs: list[dict[str, float]], suffix: str = "") -> dict[str,
     """
     numbers = {}
     for name in runs[0]:
+        # What stands beside a number keeps its place at the end of the name; the error of one run says nothing of several.
+        kind = next((kind for kind in ("_error", "_exact", "_reference") if name.endswith(kind)), "")
+        if kind == "_error" and len(runs) > 1:
+            continue
         values = [run[name] for run in runs]
-        # What stands beside a number keeps its place at the end of the name.
-        kind = "_reference" if name.endswith("_reference") else ""
         key = name.removesuffix(kind) + suffix + kind
         numbers[key] = float(np.mean(values))
         if len(values) > 1 and not kind:

@@ -1,9 +1,9 @@
-"""The two Kullback-Leibler divergences between system and model, and their mixture."""
+"""The forward Kullback-Leibler divergence, and its mixture with the reverse one."""
 
+import torch
 from torch import nn
 
 from predcg.batch import Batch
-from predcg.densities import sample_with_log_prob
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms
@@ -23,7 +23,8 @@ class ForwardKL(Objective):
 
     def __init__(self, samples: int = 1):
         super().__init__()
-        _positive(samples)
+        if samples < 1:
+            raise InputError(f"samples: expected at least 1; found {samples}")
         self.samples = samples
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
@@ -33,56 +34,39 @@ class ForwardKL(Objective):
         return Terms(-bound, {"forward_bound": bound.detach()})
 
 
-class ReverseKL(Objective):
-    """KL(p(x|z) p(z) || p_β(x) r(z|x)) up to log Z_β, with the encoder as auxiliary r; it needs no data.
-
-    L = E_{p(z) p(x|z)}[β u(x) + log p(x|z) + log p(z) - log r(z|x)] >= -log Z_β, reparametrised (Schöberl et al. 2019).
-
-    Args:
-        samples: draws (z, x) per step.
-    """
-
-    def __init__(self, samples: int = 256):
-        super().__init__()
-        _positive(samples)
-        self.samples = samples
-
-    def forward(self, model: Model, system: System, batch: Batch) -> Terms:
-        z, log_latent = sample_with_log_prob(model.latent(), (self.samples,))
-        x, log_decoder = sample_with_log_prob(model.decoder(z))
-        u = system(x)
-        log_q = log_decoder + log_latent - model.encoder(x).log_prob(z)
-        loss = (self.beta * u + log_q).mean()
-        return Terms(loss, {"reverse_bound": -loss.detach(), "mean_energy": u.detach().mean()})
-
-
 class Mixed(Objective):
     """α forward + (1 - α) reverse.
 
     Args:
         alpha: share of the forward divergence, in [0, 1].
-        forward, reverse: the two objectives.
+        forward, reverse: the two objectives; forward may be a Replay, which makes data of the model's own draws.
+        target_alpha: its share once tempering has reached β = 1; default alpha.
 
+    >>> from predcg.objectives import ReverseKL
     >>> Mixed(0.3, ForwardKL(samples=8), ReverseKL(samples=256)).shares
     (0.3, 0.7)
     """
 
-    def __init__(self, alpha: float, forward: ForwardKL, reverse: ReverseKL):
+    def __init__(self, alpha: float, forward: Objective, reverse: Objective, target_alpha: float | None = None):
         super().__init__()
-        if not 0 <= alpha <= 1:
-            raise InputError(f"alpha: expected a number in [0, 1]; found {alpha}")
-        self.shares = (alpha, 1 - alpha)
+        self.alpha, self.target_alpha = alpha, alpha if target_alpha is None else target_alpha
+        for name in ("alpha", "target_alpha"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected a number in [0, 1]; found {getattr(self, name)}")
         self.divergences = nn.ModuleList([forward, reverse])
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Those of forward and reverse at the present β."""
+        alpha = self.alpha if self.beta < 1 else self.target_alpha
+        return alpha, 1 - alpha
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         loss, log = 0.0, {}
-        for share, divergence in zip(self.shares, self.divergences, strict=True):
-            if share > 0:  # at α = 0 no data are needed, at α = 1 no energies
+        # A rehearsal, without gradients, tells of all that will be needed, be it only before or after β = 1.
+        needed = self.shares if torch.is_grad_enabled() else (max(self.alpha, self.target_alpha), 1 - min(self.alpha, self.target_alpha))
+        for share, need, divergence in zip(self.shares, needed, self.divergences, strict=True):
+            if need > 0:  # at α = 0 no data are needed, at α = 1 no energies
                 terms = divergence(model, system, batch)
                 loss, log = loss + share * terms.loss, log | terms.log
-        return Terms(loss, log)
-
-
-def _positive(samples: int) -> None:
-    if samples < 1:
-        raise InputError(f"samples: expected at least 1; found {samples}")
+        return Terms(loss, log | {"alpha": torch.tensor(self.shares[0])})

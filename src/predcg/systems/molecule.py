@@ -19,6 +19,7 @@ from predcg.systems.peptide import build
 from predcg.systems.structure import frame_atoms, parametrise, phi_psi, read_pdb
 from predcg.systems.system import System
 from predcg.systems.worker import fastest
+from predcg.systems.zmatrix import zmatrix
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,11 @@ class Molecule(System):
 
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self.kt} {openmm.XmlSerializer.serialize(self.openmm_system)}".encode()).hexdigest()
+
+    @property
+    def zmatrix(self) -> dict[str, list]:
+        """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model."""
+        return zmatrix(self.topology, self.openmm_system, self.models[0].view(-1, 3).cpu().numpy(), self.frame, self.kt)
 
     @property
     def platform(self) -> openmm.Platform:

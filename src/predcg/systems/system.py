@@ -37,13 +37,18 @@ class System(nn.Module, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """u(x) in kT: (..., D) to (...,). Raises InputError on another D, FloatingPointError on a non-finite energy."""
+        u = self.unchecked(x)
+        if not torch.isfinite(u).all():
+            frame = int((~torch.isfinite(u.reshape(-1))).nonzero()[0])
+            raise FloatingPointError(f"energy of configuration {frame} (flat index, shape {tuple(u.shape)}) is {u.reshape(-1)[frame].item()}")
+        return u
+
+    def unchecked(self, x: Tensor) -> Tensor:
+        """u(x), counted, with non-finite energies left in for a caller that handles them."""
         if x.shape[-1] != self.size:
             raise InputError(f"x: expected {self.size} coordinates on the last axis; found shape {tuple(x.shape)}")
         u = self.energy(x)
         self.evaluations += u.numel()
-        if not torch.isfinite(u).all():
-            frame = int((~torch.isfinite(u.reshape(-1))).nonzero()[0])
-            raise FloatingPointError(f"energy of configuration {frame} (flat index, shape {tuple(u.shape)}) is {u.reshape(-1)[frame].item()}")
         return u
 
     def expect(self, evaluations: int) -> None:

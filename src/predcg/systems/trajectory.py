@@ -70,6 +70,19 @@ def write_trajectory(folder: Path, system: System, x: Tensor) -> None:
         frames.save_dcd(str(temporary))
 
 
+def write_frame(path: Path, system: System, x: Tensor) -> Path:
+    """One configuration, (D,), as a PDB file where the system has atoms and the format the digits, else as an array; return the file."""
+    if getattr(system, "topology", None) is None or not x.abs().max() < 99:  # nm; eight columns of Å hold no -1000
+        path = path.with_suffix(".npy")
+        with atomic(path) as temporary:
+            np.save(temporary, x.cpu().numpy())
+        return path
+    path = path.with_suffix(".pdb")
+    with atomic(path) as temporary:
+        mdtraj.Trajectory(x.view(1, -1, 3).cpu().numpy(), system.topology).save_pdb(str(temporary))
+    return path
+
+
 def _array(file: Path) -> np.ndarray:
     if file.suffix == ".npy":
         return np.load(file, allow_pickle=False)

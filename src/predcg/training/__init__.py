@@ -1,9 +1,10 @@
 """Training on Lightning: the only floor that knows it."""
 
+from predcg.training.adaptive import AdaptiveTempering
 from predcg.training.callbacks import LogZBounds
 from predcg.training.fit import LAST, fit, read_checkpoint
 from predcg.training.history import read as read_history
 from predcg.training.module import Training
 from predcg.training.tempering import Tempering
 
-__all__ = ["LAST", "LogZBounds", "Tempering", "Training", "fit", "read_checkpoint", "read_history"]
+__all__ = ["LAST", "AdaptiveTempering", "LogZBounds", "Tempering", "Training", "fit", "read_checkpoint", "read_history"]

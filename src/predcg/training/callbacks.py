@@ -1,11 +1,14 @@
-"""What happens beside the training steps: exact resume, bounds along the way, one calm progress bar."""
+"""What happens beside the training steps: exact resume, bounds and snapshots along the way, one calm progress bar."""
 
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+from predcg.files import atomic
 from predcg.importance import log_z_bounds
 from predcg.progress import progress
 from predcg.training.module import Training
@@ -55,6 +58,31 @@ class LogZBounds(pl.Callback):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self._last = state["last"]
+
+
+class Snapshots(pl.Callback):
+    """Keeps the model, with β and the count of energy evaluations, as `folder`/step=<n>.pt (see predcg.results.Snapshot).
+
+    Not Lightning's ModelCheckpoint: that names a file by the step of the last validation, without its callbacks it forgets
+    averages of the weights, and with them it keeps the optimiser and the objective's buffers too.
+
+    Args:
+        folder: where they go.
+        every: steps between two of them; there is one more at the end.
+    """
+
+    def __init__(self, folder: Path, every: int):
+        self.folder, self.every = folder, every
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Training, outputs: Any, batch: Any, index: int) -> None:
+        if trainer.is_global_zero and (trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps):
+            checkpoint = {"state_dict": module.state_dict()}
+            for callback in trainer.callbacks:
+                if isinstance(callback, WeightAveraging):
+                    callback.on_save_checkpoint(trainer, module, checkpoint)
+            weights = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items() if name.startswith("model.")}
+            with atomic(self.folder / f"step={trainer.global_step}.pt") as temporary:
+                torch.save({"model": weights, "beta": module.objective.beta, "evaluations": module.system.evaluations}, temporary)
 
 
 class Progress(pl.callbacks.ProgressBar):

@@ -14,7 +14,8 @@ from pytorch_lightning.profilers import PassThroughProfiler
 
 from predcg.batch import Data
 from predcg.errors import InputError
-from predcg.training.callbacks import Progress, RandomState
+from predcg.results import SNAPSHOTS
+from predcg.training.callbacks import Progress, RandomState, Snapshots
 from predcg.training.history import History
 from predcg.training.loader import Loader, Once
 from predcg.training.module import Training
@@ -31,6 +32,7 @@ def fit(
     folder: Path,
     batch_size: int,
     epoch_steps: int,
+    snapshots: int | None = None,
 ) -> None:
     """Train in `folder`, from its last checkpoint where there is one.
 
@@ -40,6 +42,7 @@ def fit(
         callbacks, loggers: further ones, beside those that every run has.
         folder: run folder; checkpoints/last.ckpt, checkpoints/best.ckpt and metrics.csv are written there.
         batch_size, epoch_steps: see Loader.
+        snapshots: steps between two snapshots/step=<n>.pt; default none.
 
     Raises:
         InputError: the last checkpoint cannot be read.
@@ -55,6 +58,8 @@ def fit(
     keep = [ModelCheckpoint(last.parent, "last", save_on_train_epoch_end=True, enable_version_counter=False)]
     if held_out:
         keep.append(ModelCheckpoint(last.parent, "best", "val/loss", save_on_train_epoch_end=True, enable_version_counter=False))
+    if snapshots:
+        keep.append(Snapshots(folder / SNAPSHOTS, snapshots))
     built = trainer(
         callbacks=[*callbacks, RandomState(), Progress(), *keep],
         logger=[history, *loggers],

@@ -26,6 +26,11 @@ class Transform(torch.distributions.Transform, nn.Module):
         """k, given D = `size`."""
         return size
 
+    def back_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """x and log|dx/dy| of y in one pass."""
+        x = self.inv(y)
+        return x, -self.log_abs_det_jacobian(x, y)
+
     def fit(self, x: Tensor) -> None:
         """See the configurations that the model will learn from, (N, D); most transforms need not."""
 
@@ -87,6 +92,13 @@ class Chain(Transform):
             x, log_det = transform.call_and_ladj(x)
             total = total + log_det
         return x, total
+
+    def back_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        total = y.new_zeros(y.shape[:-1])
+        for transform in reversed(self.transforms):
+            y, log_det = transform.back_and_ladj(y)
+            total = total + log_det
+        return y, total
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return self.call_and_ladj(x)[1]

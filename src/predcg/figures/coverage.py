@@ -1,0 +1,169 @@
+"""What a model of a molecule covers: importance weights, basins and geometry beside a reference simulation."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from predcg.errors import InputError
+from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
+from predcg.importance import Weighted, draw
+from predcg.observables import Angles, Distances
+from predcg.results import Run
+from predcg.systems import Molecule
+from predcg.systems.chirality import census
+
+DRAWS = 200_000
+FRAMES = 20_000  # of the reference, where log q is computed
+SAMPLES = 32  # latent draws in log q, where there is a latent variable
+BLOCKS = 32  # of the reference, in the order of its trajectories, for errors
+BINS = 64
+# Parts of the plane of φ and ψ: lowest φ, lowest ψ and height in degrees, each 180 degrees wide in φ (our choice).
+REGIONS = {"β": (-180, 60, 180), "αR": (-180, -120, 180), "αL": (0, -60, 150), "C7ax": (0, 90, 210)}
+
+
+class Sample(NamedTuple):
+    """Configurations with normalised weights, (N,), and their φ and ψ in degrees, (N, 2)."""
+
+    x: Tensor
+    share: Tensor
+    angles: Tensor
+
+    @classmethod
+    def of(cls, run: Run, x: Tensor, log_w: Tensor) -> "Sample":
+        return cls(x, log_w.double().softmax(0), run.system.backbone(x).rad2deg())
+
+    def histogram(self) -> np.ndarray:
+        """Shares of the bins of φ and ψ, ψ first."""
+        return np.histogram2d(*self.angles.flip(-1).T.numpy(), bins=BINS, range=[[-180, 180]] * 2, weights=self.share.numpy())[0]
+
+
+@needs(Molecule, "backbone")
+def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """Trained models beside a reference simulation of the same system: the last run, whose steps are 0. Means over seeds; the first is drawn.
+
+    Numbers: effective_sample_size of the weights p̃/q; log_z; in nat, how far the bounds of log Z are from it: elbo_gap over draws of the model (the reverse KL), eubo_gap
+    over frames of the reference (the forward KL); the mass of every region of φ and ψ, reweighted and of the model as it is, beside the
+    reference's, and the largest deviation of the former in percent over regions above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and
+    ψ, held-out reference frames against the model, beside that against the other half of the reference, its floor; l_percent, with the handedness of
+    the first model; tight_percent, with every bond within 0.01 nm and every angle within 10 degrees of the force field's, wide_percent, within 0.02 nm and 25
+    degrees; outside_percent, reference frames where the model has density zero, such as cis peptide bonds; energy_evaluations of training.
+    """
+    *trained, reference = runs
+    if reference.history or not trained or not len(reference.data.test.x):
+        raise InputError("figure: coverage is drawn of trained runs and, last, a reference simulation (steps=0); mend the runs of the claim")
+    train, test = (Sample.of(reference, batch.x, torch.zeros(len(batch.x))) for batch in reference.data)
+    found = [_measure(run, train, test) for run in trained]
+    numbers = mean_over_seeds([values for values, *_ in found]) | {"seeds": len(found)}
+    _, weighted, model, above = found[0]
+    reweighted = Sample(model.x, weighted.log_w.double().softmax(0), model.angles)
+    figure, panels = new(columns=3, rows=2, width=3.5, height=3.1)
+    for axes, (text, sample) in zip(panels, {"reference": test, "model": model, "model, reweighted": reweighted}.items(), strict=False):
+        image = _map(axes, sample, text)
+    figure.colorbar(image, ax=panels[:3], label="free energy (kT)")
+    _weights(panels[3], weighted, above)
+    _masses(panels[4], numbers)
+    _energies(panels[5], reference.system(test.x[:FRAMES]), reference.system(model.x[:FRAMES]))
+    return figure, numbers
+
+
+@torch.no_grad()
+def _measure(run: Run, train: Sample, test: Sample) -> tuple[dict[str, float], Weighted, Sample, Tensor]:
+    weighted = draw(run.model, run.system, DRAWS, SAMPLES)
+    model = Sample.of(run, weighted.x, torch.zeros(len(weighted.x)))
+    frames = test.x[:: max(1, len(test.x) // FRAMES)]
+    log_q = torch.cat([run.model.log_prob(x, SAMPLES) for x in frames.split(2000)])
+    above, inside = -run.system(frames) - log_q, log_q.isfinite()
+    log_z, error = weighted.log_z
+    numbers = {
+        "effective_sample_size": weighted.effective_sample_size, "log_z": log_z, "log_z_error": error,
+        "elbo_gap": log_z - weighted.log_w[weighted.log_w.isfinite()].double().mean().item(), "eubo_gap": above[inside].double().mean().item() - log_z,
+        "largest_log_weight": (above[inside].max() - log_z).item(), "outside_percent": 100 * (1 - inside.double().mean().item()),
+    }  # fmt: skip
+    worst = 0.0
+    for name in REGIONS:
+        truth = _inside(test.angles, name)
+        mean = 0.5 * (truth.mean() + _inside(train.angles, name).mean()).item()
+        numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean(_inside(model.angles, name))
+        numbers[f"p_{name}_model"] = _inside(model.angles, name).mean().item()
+        numbers[f"p_{name}_reference"] = numbers[f"p_{name}_model_reference"] = mean
+        numbers[f"p_{name}_of_reference"] = mean
+        numbers[f"p_{name}_of_reference_error"] = (torch.stack([block.mean() for block in truth.tensor_split(BLOCKS)]).std() / BLOCKS**0.5).item()
+        if mean > 0.001:
+            worst = max(worst, 100 * abs(numbers[f"p_{name}"] / mean - 1))
+    numbers["largest_mass_deviation_percent"] = worst
+    reweighted = Sample(model.x, weighted.log_w.double().softmax(0), model.angles)
+    truth = test.histogram()
+    for name, sample in {"ramachandran_kl": reweighted, "ramachandran_kl_model": model}.items():
+        numbers[name], numbers[f"{name}_reference"] = _divergence(truth, sample), _divergence(truth, train)
+    numbers["l_percent"] = 100 * census(run.system, model.x).all(-1).double().mean().item()
+    for name, lengths, degrees in (("tight", 0.01, 10), ("wide", 0.02, 25)):
+        numbers[f"{name}_percent"], numbers[f"{name}_percent_reference"] = (_sane(run, x, lengths, degrees) for x in (model.x, test.x))
+    return numbers | {"energy_evaluations": int(run.system.evaluations)}, weighted, model, above[inside]
+
+
+def _inside(angles: Tensor, region: str) -> Tensor:
+    phi, psi, height = REGIONS[region]
+    return ((torch.remainder(angles[:, 0] - phi, 360) < 180) & (torch.remainder(angles[:, 1] - psi, 360) < height)).double()
+
+
+def _divergence(truth: np.ndarray, sample: Sample) -> float:
+    """KL of histograms; an empty bin of the sample counts as a tenth of a frame."""
+    least = 0.1 / len(sample.x)
+    other = (sample.histogram() + least) / (1 + least * BINS**2)
+    filled = truth > 0
+    return float((truth[filled] * np.log(truth[filled] / other[filled])).sum())
+
+
+def _sane(run: Run, x: Tensor, length_nm: float, degrees: float) -> float:
+    """Percentage of configurations with every bond and angle of the Z-matrix this close to the force field's."""
+    (a, b, c), zmatrix = run.system.frame, run.system.zmatrix
+    rows, close = zmatrix["atoms"], []
+    for observable, centres, tolerance in (
+        (Distances([[a, b], [b, c], *(row[:2] for row in rows)]), zmatrix["bonds"], length_nm),
+        (Angles([[a, b, c], *(row[:3] for row in rows)]), zmatrix["angles"], math.radians(degrees)),
+    ):
+        close.append(((observable(x) - torch.tensor([centre for centre, _ in centres])).abs() < tolerance).all(-1))
+    return 100 * (close[0] & close[1]).double().mean().item()
+
+
+def _map(axes: Axes, sample: Sample, title: str):
+    with np.errstate(divide="ignore"):
+        free = -np.log(sample.histogram())
+    free = np.where(np.isfinite(free), free - free.min(), np.nan)
+    edges = np.linspace(-180, 180, BINS + 1)
+    ticks = range(-180, 181, 90)
+    axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{title}, {len(sample.x)} frames", xticks=ticks, yticks=ticks)
+    return axes.pcolormesh(edges, edges, free, cmap="viridis_r", vmin=0, vmax=9)
+
+
+def _weights(axes: Axes, weighted: Weighted, above: Tensor) -> None:
+    for log_w, colour, text in ((weighted.log_w, MODEL, "draws of the model"), (above, DATA, "frames of the reference")):
+        relative = (log_w - weighted.log_z[0]).clamp(-3, 3).numpy()
+        axes.hist(relative, bins=np.linspace(-3, 3, 97), density=True, histtype="step", color=colour, linewidth=1.4, label=text)
+    axes.axvline(0, color=EXACT, linestyle=":")
+    axes.set(xlabel="log p(x) - log q(x) (nat)", ylabel="density (1/nat)", title=f"weights: effective sample size {weighted.effective_sample_size:.3f}")
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])
+    axes.legend(fontsize=8)
+
+
+def _masses(axes: Axes, numbers: dict[str, float]) -> None:
+    """Every region's mass by every method, with two standard errors."""
+    for offset, (suffix, colour, text) in enumerate((("_of_reference", EXACT, "reference"), ("_model", "#e3a3ab", "model"), ("", MODEL, "model, reweighted"))):
+        mass = [numbers[f"p_{name}{suffix}"] for name in REGIONS]
+        error = [2 * numbers.get(f"p_{name}{suffix}_error", 0.0) for name in REGIONS]
+        axes.errorbar(np.arange(len(REGIONS)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text)
+    axes.set(yscale="log", xticks=range(len(REGIONS)), xticklabels=REGIONS, ylabel="mass", title="regions of φ and ψ", ylim=(1e-5, 3))
+    axes.legend(fontsize=8, loc="lower left")
+
+
+def _energies(axes: Axes, reference: Tensor, model: Tensor) -> None:
+    low, high = reference.min().item() - 1, reference.max().item() + 5
+    for u, colour, text in ((reference, DATA, "reference"), (model, MODEL, "model")):
+        axes.hist(u.clamp(low, high).numpy(), bins=np.linspace(low, high, 80), density=True, histtype="step", color=colour, linewidth=1.4, label=text)
+    axes.set(xlabel="energy (kT)", ylabel="density (1/kT)", title="energies")
+    axes.legend(fontsize=8)
