@@ -54,7 +54,7 @@ def conditional(request):
         "net": partial(gaussian, scale=partial(NetScale, **NET)),
         "mixture": partial(GaussianMixtureMLP, components=3, hidden=[8]),
         "deterministic": partial(DeterministicMLP, **NET),
-        "flow": partial(Flow, periodic=0, bins=4, rounds=0, couplings=2, hidden=[8]),
+        "flow": partial(Flow, folds=[], bins=4, rounds=0, couplings=2, hidden=[8]),
     }[request.param]
 
 

@@ -119,21 +119,20 @@ def test_activations_are_checked():
         GaussianMLP(1, 1, [4], ["Sinus"], FreeScale)
 
 
-def test_gain_multiplies_the_first_layer_of_the_mean_alone():
-    plain, sharp = (seeded_mlp(gain) for gain in (1.0, 4.0))
-    for (name, one), other in zip(plain.named_parameters(), sharp.parameters(), strict=True):
-        assert torch.equal(4 * one if name.startswith("trunk.0.") else one, other), name
-    assert not torch.equal(plain.trunk[0].weight, sharp.trunk[0].weight)
+def test_gain_multiplies_the_first_layers_alone():
+    def seeded(gain):
+        torch.manual_seed(3)
+        net = {"hidden": [4, 4], "activations": ["Tanh", "Tanh"], "gain": gain}
+        return GaussianMLP(1, 2, scale=partial(NetScale, **net), **net)
 
-
-def seeded_mlp(gain: float) -> GaussianMLP:
-    torch.manual_seed(3)
-    return GaussianMLP(1, 2, hidden=[4, 4], activations=["Tanh", "Tanh"], scale=TrunkScale, gain=gain)
+    for (name, one), other in zip(seeded(1.0).named_parameters(), seeded(4.0).parameters(), strict=True):
+        assert torch.equal(4 * one if name.startswith(("trunk.0.", "scale.net.0.")) else one, other), name
+        assert one.any()
 
 
 def torus(rounds: int) -> Flow:
     """Two angles and one other coordinate, far from where training starts."""
-    flow = Flow(context=1, size=3, periodic=2, bins=6, rounds=rounds, couplings=2, hidden=[8]).double()
+    flow = Flow(context=1, size=3, folds=[1, 3], bins=6, rounds=rounds, couplings=2, hidden=[8]).double()
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
@@ -172,3 +171,13 @@ def test_flow_of_a_wider_context_than_event():
 def test_standard_normal_takes_the_batch_shape_of_its_context():
     assert StandardNormal(2)(torch.zeros(4, 3)).sample().shape == (4, 2)
     assert StandardNormal(0)(torch.zeros(4, 3)).log_prob(torch.zeros(4, 0)).tolist() == [0.0] * 4
+
+
+def test_branches_of_a_threefold_angle_are_equal():
+    with torch.no_grad():
+        q = torus(2)(torch.tensor([0.3], dtype=torch.float64))
+        y = q.rsample((30_000,))
+        turned = y + torch.tensor([0.0, 2 * math.pi / 3, 0.0], dtype=torch.float64)
+        assert torch.allclose(q.log_prob(y), q.log_prob(turned), atol=1e-6)
+        third = ((y[:, 1] + math.pi) / (2 * math.pi / 3)).floor()
+        assert all(abs((third == k).double().mean().item() - 1 / 3) < 0.012 for k in range(3))  # four standard errors

@@ -10,7 +10,7 @@ from predcg.errors import InputError
 from predcg.observables import Angles, Distances
 from predcg.systems import Peptide
 from predcg.systems.chirality import census
-from predcg.transforms import Capped, Chain, Harmonics, Identity, InternalCoordinates, RigidFrame, Rotors, Superposition, Unit, Whitening
+from predcg.transforms import Capped, Chain, Harmonics, Identity, InternalCoordinates, RigidFrame, Superposition, Unit, Whitening
 
 
 def whitening(x):
@@ -33,7 +33,7 @@ def transform(request, frames, ala2):
         "whitening": lambda: whitening(frames),
         "chain": lambda: Chain([RigidFrame([6, 8, 14]), Unit(0.1), whitening(Unit(0.1)(RigidFrame([6, 8, 14])(frames)))]),
         "superposition": lambda: Superposition(frames[0].tolist()).double(),
-        "internal": lambda: Chain([InternalCoordinates(ala2.frame, ala2.zmatrix), Rotors(ala2.zmatrix["folds"])]),
+        "internal": lambda: InternalCoordinates(ala2.frame, ala2.zmatrix),
         "capped": lambda: Capped(3.0),
     }[request.param]()
 
@@ -166,7 +166,7 @@ def test_torsions_are_those_of_mdtraj(peptide):
     x = peptide.models.double()
     frame = mdtraj.Trajectory(x.view(1, -1, 3).numpy(), peptide.topology)
     rows = [row for row, bounds in zip(peptide.zmatrix["atoms"], peptide.zmatrix["ranges"], strict=True) if bounds is None]
-    assert len(rows) == peptide.zmatrix["periodic"] == internal.periodic
+    assert len(rows) == len(peptide.zmatrix["folds"]) == internal.periodic
     found = torch.from_numpy(mdtraj.compute_dihedrals(frame, rows)).double()
     assert torch.allclose(internal(x)[:, : len(rows)], found, atol=1e-5)
 
@@ -208,20 +208,9 @@ def test_a_zmatrix_out_of_order_is_refused(ala2):
         InternalCoordinates(ala2.frame, zmatrix).width(30)
 
 
-def test_rotors_have_equal_branches():
-    rotors = Rotors([1, 3])
-    t = torch.tensor([2.0, 2.0, 7.0]).expand(30_000, 3)
-    tau = rotors.inv(t)
-    assert torch.allclose(rotors(tau), t, atol=1e-5) and (tau[:, 0] - 2).abs().max() < 1e-5 and (tau[:, 2] == 7).all()
-    branches, counts = tau[:, 1].mul(1000).round().unique(return_counts=True)
-    expected = torch.tensor([2 / 3, (2 + 2 * math.pi) / 3, (2 - 2 * math.pi) / 3]).sort().values
-    assert torch.allclose(branches / 1000, expected, atol=1e-3)
-    assert (counts / 10_000 - 1).abs().max() < 0.05
-
-
 def test_harmonics_have_no_seam():
-    seam = Harmonics(1)(torch.tensor([[math.pi, 5.0], [-math.pi, 5.0]], dtype=torch.float64))
-    assert torch.allclose(seam[0], seam[1]) and Harmonics(1).width(2) == 3
+    seam = Harmonics([1])(torch.tensor([[math.pi, 5.0], [-math.pi, 5.0]], dtype=torch.float64))
+    assert torch.allclose(seam[0], seam[1]) and Harmonics([1]).width(2) == 2
 
 
 def test_long_gradients_are_shortened_to_the_cap_and_keep_their_direction():

@@ -43,16 +43,23 @@ class Exact(Acquisition):
         self.frames, self.test_frames, self.basin = frames, test_frames, basin
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
-        if self.basin is not None and self.basin not in system.basins:
-            raise InputError(f"acquisition.basin: expected one of {', '.join(system.basins) or 'none'}; found {self.basin!r}")
         return Data(Batch.of(self._sample(system, self.frames)), Batch.of(self._sample(system, self.test_frames)))
 
     def _sample(self, system: System, n: int) -> Tensor:
         x = system.masses.new_empty(0, system.size)
         while len(x) < n:
             drawn = system.sample(n)
-            x = torch.cat([x, drawn if self.basin is None else drawn[system.label(drawn) == system.basins.index(self.basin)]])
+            x = torch.cat([x, drawn[within(system, drawn, self.basin)]])
         return x[:n]
+
+
+def within(system: System, x: Tensor, basin: str | None) -> Tensor:
+    """Which configurations, (N, D), are in the named basin, (N,); all where none is named. Raises InputError on an unknown name."""
+    if basin is None:
+        return torch.ones(len(x), dtype=torch.bool)
+    if basin not in system.basins:
+        raise InputError(f"acquisition.basin: expected one of {', '.join(system.basins) or 'none'}; found {basin!r}")
+    return system.label(x) == system.basins.index(basin)
 
 
 def positive(**counts: int) -> None:

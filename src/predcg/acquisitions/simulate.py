@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from predcg.acquisitions.acquisition import Acquisition, positive
+from predcg.acquisitions.acquisition import Acquisition, positive, within
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.files import locked
@@ -30,12 +30,14 @@ class Simulate(Acquisition):
         replicas: trajectories; their starting structures cycle through those of the system.
         blocks: blocks per trajectory.
         first: learn from the first so many of `frames` only: nested sets of one simulation; default all.
+        basin: the only one of the system's basins that frames are kept of, as from a simulation that never left it; default all.
         kept: folder of finished simulations, each under the hash of all it depends on; they are read, never made twice.
     """
 
     def __init__(
-        self, frames: int, test_frames: int, replicas: int, blocks: int = 5, first: int | None = None, kept: str = "outputs/simulations"
-    ):
+        self, frames: int, test_frames: int, replicas: int, blocks: int = 5, first: int | None = None, kept: str = "outputs/simulations",
+        basin: str | None = None,
+    ):  # fmt: skip
         positive(frames=frames, test_frames=test_frames, replicas=replicas, blocks=blocks)
         self.frames, self.test_frames, self.replicas, self.blocks = frames, test_frames, replicas, blocks
         for name, count in {"frames": frames, "test_frames": test_frames}.items():
@@ -44,7 +46,7 @@ class Simulate(Acquisition):
         self.first = frames if first is None else first
         if not 1 <= self.first <= frames:
             raise InputError(f"acquisition.first: expected between 1 and frames = {frames}; found {first}")
-        self.kept = Path(kept)
+        self.kept, self.basin = Path(kept), basin
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         per_block = (self.frames + self.test_frames) // (self.replicas * self.blocks)
@@ -53,7 +55,8 @@ class Simulate(Acquisition):
             batch = batch.frames(batch.beta == 1)
         # Earliest in their block first, over all replicas and blocks.
         order = torch.arange(len(batch.x)).view(self.replicas, self.blocks, per_block).permute(2, 1, 0).flatten()
-        return Data(batch.frames(order[: self.first]), batch.frames(order[self.frames :].sort().values))
+        train, test = batch.frames(order[: self.first]), batch.frames(order[self.frames :].sort().values)
+        return Data(*(part.frames(within(system, part.x, self.basin)) for part in (train, test)))
 
     def _simulate(self, system: System, sampler: Sampler, frames: int, folder: Path | None) -> Batch:
         start = system.start(self.replicas)

@@ -74,8 +74,8 @@ class _Transformed(NormalizingFlow):
         return x, log_y - log_det
 
 
-def network(inputs: int, hidden: list[int], activations: list[str]) -> nn.Sequential:
-    """Linear layers of the widths `hidden`, each followed by its activation, named as in torch.nn."""
+def network(inputs: int, hidden: list[int], activations: list[str], gain: float = 1.0) -> nn.Sequential:
+    """Linear layers of the widths `hidden`, each followed by its activation, named as in torch.nn; the initial first layer times `gain`."""
     if len(hidden) != len(activations):
         raise InputError(f"activations: expected one per hidden layer, {len(hidden)}; found {list(activations)}")
     layers: list[nn.Module] = []
@@ -84,6 +84,8 @@ def network(inputs: int, hidden: list[int], activations: list[str]) -> nn.Sequen
             raise InputError(f"activations: expected names in torch.nn, such as Tanh or SELU; found {activation!r}")
         layers += [nn.Linear(inputs, width), getattr(nn, activation)()]
         inputs = width
+    for parameter in nn.Sequential(*layers[:1]).parameters():
+        parameter.data.mul_(gain)
     return nn.Sequential(*layers)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Transform
+from torch.nn.functional import logsigmoid
 from zuko.distributions import BoxUniform, NormalizingFlow
 from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.flows.gaussianization import ElementWiseTransform
@@ -20,6 +21,7 @@ from predcg.densities.gaussian import Gaussian
 from predcg.observables import Observable
 from predcg.transforms import Transform as Coordinates
 
+WIDEST = 0.5  # rad: the largest width of a wrapped normal; our choice
 GAIN = 20.0  # of free parameters, whose steps would otherwise be small beside those of a network that shares its own
 HARMONICS = 3
 
@@ -30,17 +32,18 @@ class Flow(Conditional):
     t: uniform noise through couplings of circular rational-quadratic splines (Durkan et al. 2019; Rezende et al. 2020); s: Gaussian noise
     through affine couplings (Dinh et al. 2017), one triangular matrix, and an affine map of each coordinate; all but
     the matrix depend on h and on harmonics of t, so that the density has no seam at ±π. It starts close to uniform t and standard normal s.
+    An n-fold t is τ = n t with the n branches of t = (τ + 2π k) / n equally likely: their density is that of τ (a surjection, Nielsen et al. 2020).
 
     Args:
         context, size, features, transform: see Conditional.
-        periodic: how many of the transformed coordinates, the first ones, are periodic.
+        folds: n of each periodic coordinate, which are the first ones of the transformed: 3 for a methyl group, whose hydrogens no energy tells apart, else 1.
         bins: of each spline.
-        rounds: how often the couplings go over all of t. With 0, each t is a wrapped normal whose mean and width h determines: only h can then
-            make it multimodal, so that a latent variable has to tell the modes apart.
+        rounds: how often the couplings go over all of t. With 0, each t is instead a wrapped normal of a width up to 0.5 rad about a mean that h
+            determines: all that is wider or has several modes, a latent variable has to tell apart.
         couplings: affine couplings of s.
         hidden: width of each hidden layer of every network.
 
-    >>> x, log_q = Flow(context=1, size=5, periodic=2, bins=8, rounds=2, couplings=2, hidden=[16])(torch.zeros(7, 1)).rsample_and_log_prob()
+    >>> x, log_q = Flow(context=1, size=5, folds=[1, 1], bins=8, rounds=2, couplings=2, hidden=[16])(torch.zeros(7, 1)).rsample_and_log_prob()
     >>> x.shape, log_q.shape
     (torch.Size([7, 5]), torch.Size([7]))
     """
@@ -49,7 +52,7 @@ class Flow(Conditional):
         self,
         context: int,
         size: int,
-        periodic: int,
+        folds: list[int],
         bins: int,
         rounds: int,
         couplings: int,
@@ -58,13 +61,14 @@ class Flow(Conditional):
         transform: Coordinates | None = None,
     ):
         super().__init__(context, size, features, transform)
-        self.periodic, rest = periodic, self.outputs - periodic
+        self.register_buffer("folds", torch.tensor(folds, dtype=torch.long), persistent=False)
+        periodic, rest = len(folds), self.outputs - len(folds)
         net = {"hidden_features": tuple(hidden), "activation": nn.SiLU}
         seen = 2 * HARMONICS * periodic + self.inputs
-        self.mean = MLP(self.inputs, 2 * periodic, **net) if periodic and not rounds else None
         # φ, ψ, φ, ψ, ... of a chain: every second one is moved given the others.
         groups = [torch.arange(periodic) % 2 == parity for parity in range(min(periodic, 2))]
-        self.torsions = nn.ModuleList(_CircularCoupling(moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups)
+        self.angles = nn.ModuleList(_CircularCoupling(moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups)
+        self.mean = MLP(self.inputs, 2 * periodic, **net) if periodic and not rounds else None
         masks = [torch.randperm(rest, generator=torch.Generator().manual_seed(i // 2)) % 2 == i % 2 for i in range(couplings)] if rest > 1 else []
         self.rest = nn.ModuleList(GeneralCouplingTransform(rest, seen, mask, **net) for mask in masks)
         self.rest += [_Triangular(rest), ElementWiseTransform(rest, seen, **net)] if rest else []
@@ -73,16 +77,20 @@ class Flow(Conditional):
                 if isinstance(getattr(lazy, "hyper", None), MLP):
                     lazy.hyper[-1].weight.mul_(0.01)
                     lazy.hyper[-1].bias.zero_()
+            if self.mean is not None:  # over the whole circle from the start: what is not visited at first is not found
+                self.mean[0].weight.mul_(4.0)
+                self.mean[-1].weight[:periodic].mul_(10.0)
 
     def base(self, h: Tensor) -> Distribution:
-        return _Conditioned(h, self.outputs, self.periodic, self._angles, self.rest)
+        return _Conditioned(h, self.outputs, self.folds, self._turned, self.rest)
 
-    def _angles(self, h: Tensor) -> Distribution:
-        """q(t | h)."""
+    def _turned(self, h: Tensor) -> Distribution:
+        """q(τ | h)."""
         if self.mean is not None:
-            return WrappedNormal(*self.mean(h).chunk(2, -1))
-        bound = h.new_full((*h.shape[:-1], self.periodic), math.pi)
-        return _flow(self.torsions, h, BoxUniform(-bound, bound))
+            mean, width = self.mean(h).chunk(2, -1)
+            return WrappedNormal(mean, (WIDEST * self.folds).log() + logsigmoid(width))
+        bound = h.new_full((*h.shape[:-1], len(self.folds)), math.pi)
+        return _flow(self.angles, h, BoxUniform(-bound, bound))
 
     def location(self, c: Tensor) -> Tensor:
         """Where the centre of the noise is carried to."""
@@ -142,38 +150,39 @@ class _Conditioned(Distribution):
     has_rsample = True
     arg_constraints = {}
 
-    def __init__(self, h: Tensor, size: int, periodic: int, angles: Callable[[Tensor], Distribution], rest: nn.ModuleList):
+    def __init__(self, h: Tensor, size: int, folds: Tensor, turned: Callable[[Tensor], Distribution], rest: nn.ModuleList):
         super().__init__(h.shape[:-1], Size([size]), validate_args=False)
-        self.h, self.periodic, self.angles, self.rest = h, periodic, angles, rest
+        self.h, self.folds, self.turned, self.rest = h, folds, turned, rest
+        self.split = [len(folds), size - len(folds)]
 
-    def _others(self, t: Tensor, h: Tensor) -> Distribution:
-        zero = h.new_zeros((*h.shape[:-1], self.event_shape[0] - self.periodic))
-        return _flow(self.rest, _with_harmonics(t, h), Gaussian(zero, zero[..., :1].expand_as(zero)))
+    def _others(self, tau: Tensor, h: Tensor) -> Distribution:
+        zero = h.new_zeros((*h.shape[:-1], self.split[1]))
+        return _flow(self.rest, _with_harmonics(tau, h), Gaussian(zero, zero[..., :1].expand_as(zero)))
 
     @property
     def centre(self) -> Tensor:
-        return self._join(lambda distribution: (distribution.centre, 0.0), self.h)[0]
+        tau = self.turned(self.h).centre if self.split[0] else self.h[..., :0]
+        s = self._others(tau, self.h).centre if self.split[1] else self.h[..., :0]
+        return torch.cat([_wrapped(tau) / self.folds, s], -1)
 
     def rsample(self, shape: Size = ()) -> Tensor:
         return self.rsample_and_log_prob(shape)[0]
 
     def rsample_and_log_prob(self, shape: Size = ()) -> tuple[Tensor, Tensor]:
         """A reparametrised sample and its log-density in one pass."""
-        return self._join(lambda distribution: distribution.rsample_and_log_prob(), self.h.expand(*shape, *self.h.shape))
-
-    def _join(self, take, h: Tensor) -> tuple[Tensor, Tensor]:
-        t, log_t = take(self.angles(h)) if self.periodic else (h.new_empty((*h.shape[:-1], 0)), 0.0)
-        if self.periodic == self.event_shape[0]:
-            return t, log_t
-        s, log_s = take(self._others(t, h))
-        return torch.cat([t, s], -1), log_t + log_s
+        h = self.h.expand(*shape, *self.h.shape)
+        tau, log_t = self.turned(h).rsample_and_log_prob() if self.split[0] else (h[..., :0], h.new_zeros(h.shape[:-1]))
+        s, log_s = self._others(tau, h).rsample_and_log_prob() if self.split[1] else (h[..., :0], 0.0)
+        branch = (torch.rand_like(tau) * self.folds).floor()
+        return torch.cat([_wrapped((tau + 2 * math.pi * branch) / self.folds), s], -1), log_t + log_s
 
     def log_prob(self, y: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(y.shape[:-1], self.h.shape[:-1])
         h = self.h.expand(*shape, -1)
-        t, s = y.expand(*shape, -1).tensor_split([self.periodic], -1)
-        log_t = self.angles(h).log_prob(t) if self.periodic else 0.0
-        return log_t + (self._others(t, h).log_prob(s) if s.shape[-1] else 0.0)
+        t, s = y.expand(*shape, -1).split(self.split, -1)
+        tau = _wrapped(self.folds * t)
+        log_t = self.turned(h).log_prob(tau) if self.split[0] else 0.0
+        return log_t + (self._others(tau, h).log_prob(s) if self.split[1] else 0.0)
 
 
 class _Carried(NormalizingFlow):
@@ -207,14 +216,14 @@ class WrappedNormal(Distribution):
 
     def rsample(self, shape: Size = ()) -> Tensor:
         turned = self.centre + self.log_scale.exp() * torch.randn(*shape, *self.centre.shape, dtype=self.centre.dtype, device=self.centre.device)
-        return torch.remainder(turned + math.pi, 2 * math.pi) - math.pi
+        return _wrapped(turned)
 
     def rsample_and_log_prob(self, shape: Size = ()) -> tuple[Tensor, Tensor]:
         sample = self.rsample(shape)
         return sample, self.log_prob(sample)
 
     def log_prob(self, t: Tensor) -> Tensor:
-        apart = torch.remainder(t - self.centre + math.pi, 2 * math.pi) - math.pi
+        apart = _wrapped(t - self.centre)
         turns = apart.unsqueeze(-1) + 2 * math.pi * torch.arange(-3, 4, dtype=t.dtype, device=t.device)
         exponents = -0.5 * (turns * (-self.log_scale.unsqueeze(-1)).exp()) ** 2
         return (exponents.logsumexp(-1) - self.log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
@@ -223,3 +232,7 @@ class WrappedNormal(Distribution):
 def _with_harmonics(t: Tensor, c: Tensor) -> Tensor:
     waves = torch.cat([f(k * t) for k in range(1, HARMONICS + 1) for f in (torch.cos, torch.sin)], -1)
     return torch.cat([waves, c], -1)
+
+
+def _wrapped(angle: Tensor) -> Tensor:
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi

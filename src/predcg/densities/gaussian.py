@@ -65,7 +65,7 @@ class GaussianMLP(Conditional):
         hidden: width of each hidden layer; none makes the mean linear.
         activations: activation after each hidden layer, named as in torch.nn.
         scale: what computes log σ²: FreeScale, TrunkScale or NetScale, waiting for its sizes.
-        gain: factor of the initial first layer of μ; the larger, the shorter the stretch of h in which μ can turn.
+        gain: factor of the initial first layer; the larger, the shorter the stretch of h in which μ can turn.
 
     >>> decoder = GaussianMLP(context=2, size=66, hidden=[50], activations=["Tanh"], scale=FreeScale)
     >>> decoder(torch.zeros(7, 2)).sample().shape
@@ -84,9 +84,7 @@ class GaussianMLP(Conditional):
         gain: float = 1.0,
     ):
         super().__init__(context, size, features, transform)
-        self.trunk = network(self.inputs, hidden, activations)
-        for parameter in self.trunk[:1].parameters():
-            parameter.data.mul_(gain)
+        self.trunk = network(self.inputs, hidden, activations, gain)
         width = [self.inputs, *hidden][-1]
         self.mean = nn.Linear(width, self.outputs)
         self.scale = scale(inputs=self.inputs, trunk=width, outputs=self.outputs)
@@ -127,11 +125,12 @@ class NetScale(nn.Module):
 
     Args:
         hidden, activations: its hidden layers.
+        gain: factor of its initial first layer.
     """
 
-    def __init__(self, inputs: int, trunk: int, outputs: int, hidden: list[int], activations: list[str]):
+    def __init__(self, inputs: int, trunk: int, outputs: int, hidden: list[int], activations: list[str], gain: float = 1.0):
         super().__init__()
-        self.net = nn.Sequential(*network(inputs, hidden, activations), nn.Linear(hidden[-1], outputs))
+        self.net = nn.Sequential(*network(inputs, hidden, activations, gain), nn.Linear(hidden[-1], outputs))
 
     def forward(self, h: Tensor, trunk: Tensor) -> Tensor:
         return self.net(h)

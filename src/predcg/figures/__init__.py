@@ -6,7 +6,9 @@ from predcg.figures.chains import gibbs_acceptance
 from predcg.figures.coding import decoded, encoded
 from predcg.figures.coverage import coverage
 from predcg.figures.decoding import decoder_walk, dihedral_maps
+from predcg.figures.efficiency import efficiency
 from predcg.figures.evolution import histograms, moments
+from predcg.figures.explained import explained
 from predcg.figures.gradients import gradient_noise
 from predcg.figures.latent import latent_map
 from predcg.figures.molecule import bond_lengths, energy_histogram, ramachandran, rg_histogram
@@ -28,9 +30,11 @@ __all__ = [
     "decoded",
     "decoder_walk",
     "dihedral_maps",
+    "efficiency",
     "encoded",
     "energy_histogram",
     "energy_speed",
+    "explained",
     "gibbs_acceptance",
     "gradient_noise",
     "histograms",

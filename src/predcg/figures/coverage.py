@@ -22,8 +22,6 @@ FRAMES = 20_000  # of the reference, where log q is computed
 SAMPLES = 32  # latent draws in log q, where there is a latent variable
 BLOCKS = 32  # of the reference, in the order of its trajectories, for errors
 BINS = 64
-# Parts of the plane of φ and ψ: lowest φ, lowest ψ and height in degrees, each 180 degrees wide in φ (our choice).
-REGIONS = {"β": (-180, 60, 180), "αR": (-180, -120, 180), "αL": (0, -60, 150), "C7ax": (0, 90, 210)}
 
 
 class Sample(NamedTuple):
@@ -43,12 +41,13 @@ class Sample(NamedTuple):
 
 
 @needs(Molecule, "backbone")
+@torch.no_grad()
 def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Trained models beside a reference simulation of the same system: the last run, whose steps are 0. Means over seeds; the first is drawn.
 
     Numbers: effective_sample_size of the weights p̃/q; log_z; in nat, how far the bounds of log Z are from it: elbo_gap over draws of the model (the reverse KL), eubo_gap
-    over frames of the reference (the forward KL); the mass of every region of φ and ψ, reweighted and of the model as it is, beside the
-    reference's, and the largest deviation of the former in percent over regions above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and
+    over frames of the reference (the forward KL); the mass of every basin, reweighted and of the model as it is, beside the
+    reference's, and the largest deviation of the former in percent over basins above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and
     ψ, held-out reference frames against the model, beside that against the other half of the reference, its floor; l_percent, with the handedness of
     the first model; tight_percent, with every bond within 0.01 nm and every angle within 10 degrees of the force field's, wide_percent, within 0.02 nm and 25
     degrees; outside_percent, reference frames where the model has density zero, such as cis peptide bonds; energy_evaluations of training.
@@ -66,12 +65,11 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         image = _map(axes, sample, text)
     figure.colorbar(image, ax=panels[:3], label="free energy (kT)")
     _weights(panels[3], weighted, above)
-    _masses(panels[4], numbers)
+    _masses(panels[4], numbers, reference.system.basins)
     _energies(panels[5], reference.system(test.x[:FRAMES]), reference.system(model.x[:FRAMES]))
     return figure, numbers
 
 
-@torch.no_grad()
 def _measure(run: Run, train: Sample, test: Sample) -> tuple[dict[str, float], Weighted, Sample, Tensor]:
     weighted = draw(run.model, run.system, DRAWS, SAMPLES)
     model = Sample.of(run, weighted.x, torch.zeros(len(weighted.x)))
@@ -85,11 +83,12 @@ def _measure(run: Run, train: Sample, test: Sample) -> tuple[dict[str, float], W
         "largest_log_weight": (above[inside].max() - log_z).item(), "outside_percent": 100 * (1 - inside.double().mean().item()),
     }  # fmt: skip
     worst = 0.0
-    for name in REGIONS:
-        truth = _inside(test.angles, name)
-        mean = 0.5 * (truth.mean() + _inside(train.angles, name).mean()).item()
-        numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean(_inside(model.angles, name))
-        numbers[f"p_{name}_model"] = _inside(model.angles, name).mean().item()
+    labels = {text: run.system.label(sample.x) for text, sample in (("train", train), ("test", test), ("model", model))}
+    for index, name in enumerate(run.system.basins):
+        here = {text: (label == index).double() for text, label in labels.items()}
+        truth, mean = here["test"], 0.5 * (here["train"].mean() + here["test"].mean()).item()
+        numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean(here["model"])
+        numbers[f"p_{name}_model"] = here["model"].mean().item()
         numbers[f"p_{name}_reference"] = numbers[f"p_{name}_model_reference"] = mean
         numbers[f"p_{name}_of_reference"] = mean
         numbers[f"p_{name}_of_reference_error"] = (torch.stack([block.mean() for block in truth.tensor_split(BLOCKS)]).std() / BLOCKS**0.5).item()
@@ -100,15 +99,12 @@ def _measure(run: Run, train: Sample, test: Sample) -> tuple[dict[str, float], W
     truth = test.histogram()
     for name, sample in {"ramachandran_kl": reweighted, "ramachandran_kl_model": model}.items():
         numbers[name], numbers[f"{name}_reference"] = _divergence(truth, sample), _divergence(truth, train)
+    numbers["ramachandran_kl_above_floor"] = numbers["ramachandran_kl"] - numbers["ramachandran_kl_reference"]
     numbers["l_percent"] = 100 * census(run.system, model.x).all(-1).double().mean().item()
     for name, lengths, degrees in (("tight", 0.01, 10), ("wide", 0.02, 25)):
         numbers[f"{name}_percent"], numbers[f"{name}_percent_reference"] = (_sane(run, x, lengths, degrees) for x in (model.x, test.x))
+        numbers[f"{name}_off_percent"] = abs(numbers[f"{name}_percent"] - numbers[f"{name}_percent_reference"])
     return numbers | {"energy_evaluations": int(run.system.evaluations)}, weighted, model, above[inside]
-
-
-def _inside(angles: Tensor, region: str) -> Tensor:
-    phi, psi, height = REGIONS[region]
-    return ((torch.remainder(angles[:, 0] - phi, 360) < 180) & (torch.remainder(angles[:, 1] - psi, 360) < height)).double()
 
 
 def _divergence(truth: np.ndarray, sample: Sample) -> float:
@@ -151,13 +147,13 @@ def _weights(axes: Axes, weighted: Weighted, above: Tensor) -> None:
     axes.legend(fontsize=8)
 
 
-def _masses(axes: Axes, numbers: dict[str, float]) -> None:
-    """Every region's mass by every method, with two standard errors."""
+def _masses(axes: Axes, numbers: dict[str, float], basins: tuple[str, ...]) -> None:
+    """Every basin's mass by every method, with two standard errors."""
     for offset, (suffix, colour, text) in enumerate((("_of_reference", EXACT, "reference"), ("_model", "#e3a3ab", "model"), ("", MODEL, "model, reweighted"))):
-        mass = [numbers[f"p_{name}{suffix}"] for name in REGIONS]
-        error = [2 * numbers.get(f"p_{name}{suffix}_error", 0.0) for name in REGIONS]
-        axes.errorbar(np.arange(len(REGIONS)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text)
-    axes.set(yscale="log", xticks=range(len(REGIONS)), xticklabels=REGIONS, ylabel="mass", title="regions of φ and ψ", ylim=(1e-5, 3))
+        mass = [numbers[f"p_{name}{suffix}"] for name in basins]
+        error = [2 * numbers.get(f"p_{name}{suffix}_error", 0.0) for name in basins]
+        axes.errorbar(np.arange(len(basins)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text)
+    axes.set(yscale="log", xticks=range(len(basins)), xticklabels=basins, ylabel="mass", title="basins", ylim=(1e-5, 3))
     axes.legend(fontsize=8, loc="lower left")
 
 

@@ -31,8 +31,7 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, fra
         bonds: [length in nm, thermal width √(kT/k)] of a-b, of b-c, and of each i-j.
         angles: [angle in rad, thermal width √(kT/k)] of a-b-c and of each i-j-k.
         ranges: [centre, half width] in rad of each torsion, null where it is periodic.
-        periodic: how many torsions are periodic.
-        folds: of each of these 3 for a rotor of three hydrogens, which no energy tells apart, else 1.
+        folds: of each periodic torsion 3 for a rotor of three hydrogens, which no energy tells apart, else 1.
 
     Raises:
         InputError: atoms that no bonds connect, or a bond or angle without a harmonic term.
@@ -75,7 +74,7 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, fra
         angles = [bends[j, frozenset((i, k))] for i, j, k in [(a, b, c), *((i, j, k) for i, j, k, _ in rows)]]
     except KeyError as missing:
         raise InputError(f"zmatrix: expected a harmonic term of every bond and angle; the force field has none for the atoms {missing}") from missing
-    return {"atoms": rows, "bonds": bonds, "angles": angles, "ranges": ranges, "periodic": len(folds), "folds": folds}
+    return {"atoms": rows, "bonds": bonds, "angles": angles, "ranges": ranges, "folds": folds}
 
 
 def _springs(system: openmm.System, kt: float) -> tuple[dict, dict]:

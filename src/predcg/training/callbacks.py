@@ -32,6 +32,14 @@ class RandomState(pl.Callback):
             torch.manual_seed(int(torch.randint(2**62, ())) + trainer.global_rank)
 
 
+class RowsFirst(pl.Callback):
+    """Has the loggers write before each checkpoint: a run that was killed between the two logs again what the checkpoint does not know, and loses nothing."""
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+
+
 class LogZBounds(pl.Callback):
     """Logs both bounds of log Z of the target after every epoch, for systems with exact samples.
 

@@ -15,7 +15,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.results import SNAPSHOTS
-from predcg.training.callbacks import Progress, RandomState, Snapshots
+from predcg.training.callbacks import Progress, RandomState, RowsFirst, Snapshots
 from predcg.training.history import History
 from predcg.training.loader import Loader, Once
 from predcg.training.module import Training
@@ -61,7 +61,7 @@ def fit(
     if snapshots:
         keep.append(Snapshots(folder / SNAPSHOTS, snapshots))
     built = trainer(
-        callbacks=[*callbacks, RandomState(), Progress(), *keep],
+        callbacks=[*callbacks, RandomState(), RowsFirst(), Progress(), *keep],
         logger=[history, *loggers],
         num_sanity_val_steps=0,
         enable_model_summary=False,

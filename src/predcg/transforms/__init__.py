@@ -1,6 +1,6 @@
 """Transforms between Cartesian coordinates and those that a network sees."""
 
-from predcg.transforms.angles import Harmonics, Rotors
+from predcg.transforms.angles import Harmonics
 from predcg.transforms.capped import Capped
 from predcg.transforms.internal import InternalCoordinates
 from predcg.transforms.linear import Unit, Whitening
@@ -8,4 +8,4 @@ from predcg.transforms.rigid_frame import RigidFrame
 from predcg.transforms.superposition import Superposition
 from predcg.transforms.transform import Chain, Identity, Transform
 
-__all__ = ["Capped", "Chain", "Harmonics", "Identity", "InternalCoordinates", "RigidFrame", "Rotors", "Superposition", "Transform", "Unit", "Whitening"]
+__all__ = ["Capped", "Chain", "Harmonics", "Identity", "InternalCoordinates", "RigidFrame", "Superposition", "Transform", "Unit", "Whitening"]

@@ -1,0 +1,111 @@
+"""Coverage of a molecule's states, on a target of which the model's importance weights are known."""
+
+import importlib
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from predcg import figures
+from predcg.batch import Batch, Data
+from predcg.densities import Flow, StandardNormal
+from predcg.errors import InputError
+
+from predcg.model import Model
+from predcg.transforms import InternalCoordinates
+
+coverage = importlib.import_module("predcg.figures.coverage")
+explained = importlib.import_module("predcg.figures.explained")
+
+
+class Tilted:
+    """Alanine dipeptide with p(x) ∝ q(x) (1 + [φ > 0]), where q is the untrained model, whose φ is uniform: Z = 3/2, effective sample size 9/10."""
+
+    def __init__(self, ala2, model: Model):
+        self.ala2, self.model = ala2, model
+        self.basins, self.evaluations = ("left", "right"), torch.tensor(12)
+
+    def __getattr__(self, name: str):
+        return getattr(self.ala2, name)
+
+    def label(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.ala2.backbone(x)[..., 0] > 0).long()
+
+    def unchecked(self, x: torch.Tensor) -> torch.Tensor:
+        return -self.model.log_prob(x, 1) - (1 + self.label(x)).log()
+
+    __call__ = unchecked
+
+    def sample(self, n: int) -> torch.Tensor:
+        x = self.model.generate(2 * n)
+        return x[(1.0 + self.label(x)).multinomial(n, replacement=True)]
+
+
+@pytest.fixture
+def runs(ala2):
+    coordinates = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    model = Model(StandardNormal(0), Flow(0, 66, ala2.zmatrix["folds"], 4, 1, 1, [8], transform=coordinates), StandardNormal(0))
+    system = Tilted(ala2, model)
+    with torch.no_grad():
+        data = Data(*(Batch.of(system.sample(8000)) for _ in range(2)))
+    trained = SimpleNamespace(name="ala2/reverse_kl seed=0", system=system, model=model, history=[{"step": 1}], data=None, seed=0)
+    return [trained, SimpleNamespace(name="ala2/replica_exchange seed=0", system=system, model=None, history=[], data=data, seed=0)]
+
+
+def test_coverage_of_a_known_target(runs, monkeypatch):
+    monkeypatch.setattr(coverage, "DRAWS", 40_000)
+    monkeypatch.setattr(coverage, "FRAMES", 8000)
+    figure, numbers = figures.coverage(runs)
+    assert numbers["effective_sample_size"] == pytest.approx(0.9, abs=0.003)
+    assert numbers["log_z"] == pytest.approx(math.log(1.5), abs=0.01)
+    assert numbers["elbo_gap"] == pytest.approx(math.log(1.5) - 0.5 * math.log(2), abs=0.02)
+    assert numbers["eubo_gap"] == pytest.approx(2 / 3 * math.log(2) - math.log(1.5), abs=0.025)
+    assert numbers["largest_log_weight"] == pytest.approx(math.log(2 / 1.5), abs=0.01)
+    assert numbers["p_right"] == pytest.approx(2 / 3, abs=5 * numbers["p_right_error"]) and numbers["p_right_error"] < 0.004
+    assert numbers["p_right_model"] == pytest.approx(0.5, abs=0.015)
+    assert numbers["p_right_reference"] == pytest.approx(2 / 3, abs=0.02)
+    assert numbers["largest_mass_deviation_percent"] < 5
+    assert numbers["ramachandran_kl_model"] - numbers["ramachandran_kl"] > 0.03  # exactly 0.0566 for the model, which has the wrong halves
+    assert numbers["l_percent"] == 100 and numbers["outside_percent"] == 0
+    assert numbers["tight_off_percent"] < 3 and numbers["energy_evaluations"] == 12
+    assert len(figure.axes) == 7
+
+
+def test_coverage_needs_a_reference_at_the_end(runs):
+    with pytest.raises(InputError, match="a reference simulation"):
+        figures.coverage(runs[::-1])
+    with pytest.raises(InputError, match="a reference simulation"):
+        figures.explained(runs[:1])
+
+
+def test_shares_of_sane_molecules_count_bonds_and_angles(ala2, runs):
+    """At the force field's own values all are sane; one bond of 0.015 nm too much is neither tight nor narrower than wide."""
+    coordinates = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    y = torch.zeros(4, 60)
+    y[2:, coordinates.periodic] = 0.015 / ala2.zmatrix["bonds"][0][1]
+    x = coordinates.inv(y)
+    run = SimpleNamespace(system=ala2)
+    assert coverage._sane(run, x, 0.01, 10) == 50 and coverage._sane(run, x, 0.02, 25) == 100
+
+
+def test_efficiency_is_read_off_the_snapshots(runs):
+    trained = runs[0]
+    trained.snapshots = {100: None, 200: None}
+    trained.snapshot = lambda step: SimpleNamespace(model=trained.model, evaluations=step * 100_000)
+    figure, numbers = figures.efficiency([trained])
+    assert numbers["evaluations"] == 2e7 and numbers["ess_at_1e7"] == pytest.approx(0.9, abs=0.01) and "ess_at_1e8" not in numbers
+    assert numbers["ess_final"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_latent_variable_explains_what_it_is_made_of(runs, monkeypatch):
+    monkeypatch.setattr(explained, "FRAMES", 4000)
+    monkeypatch.setattr(explained, "DRAWS", 500)
+    trained = runs[0]
+    backbone = trained.system.ala2.backbone
+    trained.model.cv = lambda x: torch.cat([backbone(x)[:, :1].sin(), backbone(x)[:, :1].cos()], -1)
+    _, numbers = figures.explained(runs)
+    assert numbers["r2_sin_φ_ala2/reverse_kl"] > 0.99 and numbers["r2_cos_φ_ala2/reverse_kl"] > 0.99
+    assert abs(numbers["r2_sin_ψ_ala2/reverse_kl"]) < 0.15  # ψ is independent of φ here; 20 neighbours leave 1/20
+    assert numbers["r2_least_ala2/reverse_kl"] == min(value for name, value in numbers.items() if name.startswith("r2_"))
+    assert numbers["l_percent_ala2/reverse_kl"] == 100
