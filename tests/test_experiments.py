@@ -52,7 +52,10 @@ def groups():
 def test_every_group_option_can_be_selected(choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = "ala2/forward_kl" if choice.endswith(("=ala2", "=molecule", "=openmm")) else "double_well/forward_kl"
-    needed = {"system=molecule": ["system.pdb=ala2.pdb"], "acquisition=load": ["acquisition.path=x.npz"]}.get(choice, [])
+    experiment = "schoberl2019/ala2_energy" if choice.endswith(("=cartesian", "=internal", "=internal_flow")) else experiment
+    needed = {
+        "system=molecule": ["system.pdb=ala2.pdb"], "acquisition=load": ["acquisition.path=x.npz"], "encoder=internal": ["decoder=internal_flow"],
+    }.get(choice, [])  # fmt: skip
     cfg = compose([f"experiment={experiment}", choice, *needed, "figures=[training]"])
     if choice in ("encoder=molecule", "decoder=molecule"):
         cfg = compose(["experiment=ala2/forward_kl", choice])

@@ -181,6 +181,15 @@ def test_whatever_the_coordinates_the_molecule_stays_sane(peptide):
     assert census(peptide, x).all()
 
 
+def test_the_volume_element_survives_straight_angles(ala2):
+    """In single precision an angle 1e-8 rad below π is π, whose sine is negative."""
+    internal = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    y = torch.zeros(60)
+    y[internal.periodic + 21] = 150.0
+    expected = internal.back_and_ladj(y.double())[1]
+    assert internal.back_and_ladj(y)[1].item() == pytest.approx(expected.item(), abs=1e-3) and math.isfinite(expected)
+
+
 def test_the_mirror_image_has_density_zero(ala2):
     internal = InternalCoordinates(ala2.frame, ala2.zmatrix)
     x = ala2.models.double()

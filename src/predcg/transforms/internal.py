@@ -119,7 +119,9 @@ class InternalCoordinates(Transform):
         values = low + (high - low) * torch.sigmoid(logit)
         bends, turns = values.tensor_split([len(length) - 1], -1)
         log_det = (0.5 * stretch * (1 + w / root)).log().sum(-1) + (logsigmoid(logit) + logsigmoid(-logit) + (slope * (high - low)).log()).sum(-1)
-        log_det = log_det + 2 * r.log().sum(-1) + bends.sin().log().sum(-1) + math.log(8 * math.pi**2)
+        # Not the sine of the angle itself, which next to π rounds to a negative number.
+        sine = (math.pi * torch.sigmoid(-logit[..., : bends.shape[-1]].abs())).sin()
+        log_det = log_det + 2 * r.log().sum(-1) + sine.log().sum(-1) + math.log(8 * math.pi**2)
         return r, bends, torch.cat([free, turns], -1)[..., self._back], log_det
 
     def _build(self, r: Tensor, bends: Tensor, turns: Tensor) -> Tensor:
