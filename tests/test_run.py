@@ -137,8 +137,8 @@ def refused(monkeypatch, capsys, *arguments):
 
 
 BAD = {
-    "unknown experiment": (["experiment=double_well/nonsense"], "expected one of ala2/forward_kl, .*double_well/forward_kl"),
-    "no experiment": ([], "experiment: expected one of ala2/forward_kl"),
+    "unknown experiment": (["experiment=double_well/nonsense"], "expected one of .*ala2/forward_kl, .*double_well/forward_kl"),
+    "no experiment": ([], "experiment: expected one of ala2/biased"),
     "unknown key": (["experiment=double_well/mixed", "objective.alpa=0.3"], "alpa"),
     "added key": (["experiment=double_well/mixed", "+objective.alpa=0.3"], "objective: .*unexpected keyword argument 'alpa'"),
     "alpha": (["experiment=double_well/mixed", "objective.alpha=1.5"], r"objective: alpha: expected a number in \[0, 1\]; found 1.5"),

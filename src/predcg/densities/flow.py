@@ -18,6 +18,7 @@ from zuko.utils import unpack
 
 from predcg.densities.density import Conditional
 from predcg.densities.gaussian import Gaussian
+from predcg.densities.wrapped import WrappedNormal, wrapped
 from predcg.observables import Observable
 from predcg.transforms import Transform as Coordinates
 
@@ -163,7 +164,7 @@ class _Conditioned(Distribution):
     def centre(self) -> Tensor:
         tau = self.turned(self.h).centre if self.split[0] else self.h[..., :0]
         s = self._others(tau, self.h).centre if self.split[1] else self.h[..., :0]
-        return torch.cat([_wrapped(tau) / self.folds, s], -1)
+        return torch.cat([wrapped(tau) / self.folds, s], -1)
 
     def rsample(self, shape: Size = ()) -> Tensor:
         return self.rsample_and_log_prob(shape)[0]
@@ -174,13 +175,13 @@ class _Conditioned(Distribution):
         tau, log_t = self.turned(h).rsample_and_log_prob() if self.split[0] else (h[..., :0], h.new_zeros(h.shape[:-1]))
         s, log_s = self._others(tau, h).rsample_and_log_prob() if self.split[1] else (h[..., :0], 0.0)
         branch = (torch.rand_like(tau) * self.folds).floor()
-        return torch.cat([_wrapped((tau + 2 * math.pi * branch) / self.folds), s], -1), log_t + log_s
+        return torch.cat([wrapped((tau + 2 * math.pi * branch) / self.folds), s], -1), log_t + log_s
 
     def log_prob(self, y: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(y.shape[:-1], self.h.shape[:-1])
         h = self.h.expand(*shape, -1)
         t, s = y.expand(*shape, -1).split(self.split, -1)
-        tau = _wrapped(self.folds * t)
+        tau = wrapped(self.folds * t)
         log_t = self.turned(h).log_prob(tau) if self.split[0] else 0.0
         return log_t + (self._others(tau, h).log_prob(s) if self.split[1] else 0.0)
 
@@ -196,43 +197,6 @@ def _flow(lazies: nn.ModuleList, c: Tensor, base: Distribution) -> NormalizingFl
     return _Carried(ComposedTransform(*(lazy(c) for lazy in lazies)).inv, base)
 
 
-class WrappedNormal(Distribution):
-    """N(μ, diag σ²) on the circle: Σ_k N(τ + 2π k; μ, σ²), its sum cut at ± 3 turns.
-
-    Args:
-        mean: μ, (..., m), rad.
-        log_scale: log σ, (..., m); widths up to some 3 rad, beyond which it is uniform, are exact.
-
-    >>> WrappedNormal(torch.zeros(1), torch.ones(1)).log_prob(torch.tensor([3.0])).exp()  # nearly uniform: 1 / 2π
-    tensor(0.1526)
-    """
-
-    has_rsample = True
-    arg_constraints = {}
-
-    def __init__(self, mean: Tensor, log_scale: Tensor):
-        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
-        self.centre, self.log_scale = mean, log_scale
-
-    def rsample(self, shape: Size = ()) -> Tensor:
-        turned = self.centre + self.log_scale.exp() * torch.randn(*shape, *self.centre.shape, dtype=self.centre.dtype, device=self.centre.device)
-        return _wrapped(turned)
-
-    def rsample_and_log_prob(self, shape: Size = ()) -> tuple[Tensor, Tensor]:
-        sample = self.rsample(shape)
-        return sample, self.log_prob(sample)
-
-    def log_prob(self, t: Tensor) -> Tensor:
-        apart = _wrapped(t - self.centre)
-        turns = apart.unsqueeze(-1) + 2 * math.pi * torch.arange(-3, 4, dtype=t.dtype, device=t.device)
-        exponents = -0.5 * (turns * (-self.log_scale.unsqueeze(-1)).exp()) ** 2
-        return (exponents.logsumexp(-1) - self.log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)
-
-
 def _with_harmonics(t: Tensor, c: Tensor) -> Tensor:
     waves = torch.cat([f(k * t) for k in range(1, HARMONICS + 1) for f in (torch.cos, torch.sin)], -1)
     return torch.cat([waves, c], -1)
-
-
-def _wrapped(angle: Tensor) -> Tensor:
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
