@@ -33,7 +33,8 @@ class Flow(Conditional):
     t: uniform noise through couplings of circular rational-quadratic splines (Durkan et al. 2019; Rezende et al. 2020); s: Gaussian noise
     through affine couplings (Dinh et al. 2017), one triangular matrix, and an affine map of each coordinate; all but
     the matrix depend on h and on harmonics of t, so that the density has no seam at ±π. It starts close to uniform t and standard normal s.
-    An n-fold t is τ = n t with the n branches of t = (τ + 2π k) / n equally likely: their density is that of τ (a surjection, Nielsen et al. 2020).
+    Of an n-fold t only τ = n t is modelled, with the n branches t = (τ + 2π k) / n equally likely: their density is that of τ (a surjection, Nielsen
+    et al. 2020). What is not the same in every branch, s depends on.
 
     Args:
         context, size, features, transform: see Conditional.
@@ -156,15 +157,14 @@ class _Conditioned(Distribution):
         self.h, self.folds, self.turned, self.rest = h, folds, turned, rest
         self.split = [len(folds), size - len(folds)]
 
-    def _others(self, tau: Tensor, h: Tensor) -> Distribution:
+    def _others(self, t: Tensor, h: Tensor) -> Distribution:
         zero = h.new_zeros((*h.shape[:-1], self.split[1]))
-        return _flow(self.rest, _with_harmonics(tau, h), Gaussian(zero, zero[..., :1].expand_as(zero)))
+        return _flow(self.rest, _with_harmonics(t, h), Gaussian(zero, zero[..., :1].expand_as(zero)))
 
     @property
     def centre(self) -> Tensor:
-        tau = self.turned(self.h).centre if self.split[0] else self.h[..., :0]
-        s = self._others(tau, self.h).centre if self.split[1] else self.h[..., :0]
-        return torch.cat([wrapped(tau) / self.folds, s], -1)
+        t = wrapped(self.turned(self.h).centre) / self.folds if self.split[0] else self.h[..., :0]
+        return torch.cat([t, self._others(t, self.h).centre], -1) if self.split[1] else t
 
     def rsample(self, shape: Size = ()) -> Tensor:
         return self.rsample_and_log_prob(shape)[0]
@@ -173,17 +173,16 @@ class _Conditioned(Distribution):
         """A reparametrised sample and its log-density in one pass."""
         h = self.h.expand(*shape, *self.h.shape)
         tau, log_t = self.turned(h).rsample_and_log_prob() if self.split[0] else (h[..., :0], h.new_zeros(h.shape[:-1]))
-        s, log_s = self._others(tau, h).rsample_and_log_prob() if self.split[1] else (h[..., :0], 0.0)
-        branch = (torch.rand_like(tau) * self.folds).floor()
-        return torch.cat([wrapped((tau + 2 * math.pi * branch) / self.folds), s], -1), log_t + log_s
+        t = wrapped((tau + 2 * math.pi * (torch.rand_like(tau) * self.folds).floor()) / self.folds)
+        s, log_s = self._others(t, h).rsample_and_log_prob() if self.split[1] else (h[..., :0], 0.0)
+        return torch.cat([t, s], -1), log_t + log_s
 
     def log_prob(self, y: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(y.shape[:-1], self.h.shape[:-1])
         h = self.h.expand(*shape, -1)
         t, s = y.expand(*shape, -1).split(self.split, -1)
-        tau = wrapped(self.folds * t)
-        log_t = self.turned(h).log_prob(tau) if self.split[0] else 0.0
-        return log_t + (self._others(tau, h).log_prob(s) if self.split[1] else 0.0)
+        log_t = self.turned(h).log_prob(wrapped(self.folds * t)) if self.split[0] else 0.0
+        return log_t + (self._others(t, h).log_prob(s) if self.split[1] else 0.0)
 
 
 class _Carried(NormalizingFlow):
