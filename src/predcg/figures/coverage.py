@@ -47,7 +47,7 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
     Numbers: effective_sample_size of the weights p̃/q; log_z; in nat, how far the bounds of log Z are from it: elbo_gap over draws of the model (the reverse KL), eubo_gap
     over frames of the reference (the forward KL); the mass of every basin, reweighted and of the model as it is, beside the
-    reference's, and the largest deviation of the former in percent over basins above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and
+    reference's, p_<basin>_simulated, and the largest deviation of the former in percent over basins above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and
     ψ, held-out reference frames against the model, beside that against the other half of the reference, its floor; l_percent, with the handedness of
     the first model; tight_percent, with every bond within 0.01 nm and every angle within 10 degrees of the force field's, wide_percent, within 0.02 nm and 25
     degrees; outside_percent, reference frames where the model has density zero, such as cis peptide bonds; energy_evaluations of training.
@@ -56,8 +56,10 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     if reference.history or not trained or not len(reference.data.test.x):
         raise InputError("figure: coverage is drawn of trained runs and, last, a reference simulation (steps=0); mend the runs of the claim")
     train, test = (Sample.of(reference, batch.x, torch.zeros(len(batch.x))) for batch in reference.data)
-    found = [_measure(run, train, test) for run in trained]
+    masses = {name: _simulated(reference, index, train, test) for index, name in enumerate(reference.system.basins)}
+    found = [_measure(run, train, test, masses) for run in trained]
     numbers = mean_over_seeds([values for values, *_ in found]) | {"seeds": len(found)}
+    numbers |= {f"p_{name}_simulated{kind}": number for name, both in masses.items() for kind, number in zip(("", "_error"), both, strict=True)}
     _, weighted, model, above = found[0]
     reweighted = Sample(model.x, weighted.log_w.double().softmax(0), model.angles)
     figure, panels = new(columns=3, rows=2, width=3.5, height=3.1)
@@ -70,7 +72,7 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-def _measure(run: Run, train: Sample, test: Sample) -> tuple[dict[str, float], Weighted, Sample, Tensor]:
+def _measure(run: Run, train: Sample, test: Sample, masses: dict[str, tuple[float, float]]) -> tuple[dict[str, float], Weighted, Sample, Tensor]:
     weighted = draw(run.model, run.system, DRAWS, SAMPLES)
     model = Sample.of(run, weighted.x, torch.zeros(len(weighted.x)))
     frames = test.x[:: max(1, len(test.x) // FRAMES)]
@@ -82,18 +84,13 @@ def _measure(run: Run, train: Sample, test: Sample) -> tuple[dict[str, float], W
         "elbo_gap": log_z - weighted.log_w[weighted.log_w.isfinite()].double().mean().item(), "eubo_gap": above[inside].double().mean().item() - log_z,
         "largest_log_weight": (above[inside].max() - log_z).item(), "outside_percent": 100 * (1 - inside.double().mean().item()),
     }  # fmt: skip
-    worst = 0.0
-    labels = {text: run.system.label(sample.x) for text, sample in (("train", train), ("test", test), ("model", model))}
-    for index, name in enumerate(run.system.basins):
-        here = {text: (label == index).double() for text, label in labels.items()}
-        truth, mean = here["test"], 0.5 * (here["train"].mean() + here["test"].mean()).item()
-        numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean(here["model"])
-        numbers[f"p_{name}_model"] = here["model"].mean().item()
-        numbers[f"p_{name}_reference"] = numbers[f"p_{name}_model_reference"] = mean
-        numbers[f"p_{name}_of_reference"] = mean
-        numbers[f"p_{name}_of_reference_error"] = (torch.stack([block.mean() for block in truth.tensor_split(BLOCKS)]).std() / BLOCKS**0.5).item()
-        if mean > 0.001:
-            worst = max(worst, 100 * abs(numbers[f"p_{name}"] / mean - 1))
+    worst, label = 0.0, run.system.label(model.x)
+    for index, (name, (mass, _)) in enumerate(masses.items()):
+        numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean((label == index).double())
+        numbers[f"p_{name}_model"] = (label == index).double().mean().item()
+        numbers[f"p_{name}_reference"] = numbers[f"p_{name}_model_reference"] = mass
+        if mass > 0.001:
+            worst = max(worst, 100 * abs(numbers[f"p_{name}"] / mass - 1))
     numbers["largest_mass_deviation_percent"] = worst
     reweighted = Sample(model.x, weighted.log_w.double().softmax(0), model.angles)
     truth = test.histogram()
@@ -105,6 +102,13 @@ def _measure(run: Run, train: Sample, test: Sample) -> tuple[dict[str, float], W
         numbers[f"{name}_percent"], numbers[f"{name}_percent_reference"] = (_sane(run, x, lengths, degrees) for x in (model.x, test.x))
         numbers[f"{name}_off_percent"] = abs(numbers[f"{name}_percent"] - numbers[f"{name}_percent_reference"])
     return numbers | {"energy_evaluations": int(run.system.evaluations)}, weighted, model, above[inside]
+
+
+def _simulated(reference: Run, basin: int, train: Sample, test: Sample) -> tuple[float, float]:
+    """Mass of a basin in all frames of the reference, and its standard error from blocks of trajectories."""
+    one, other = ((reference.system.label(sample.x) == basin).double() for sample in (train, test))
+    blocks = torch.stack([block.mean() for block in other.tensor_split(BLOCKS)])
+    return 0.5 * (one.mean() + other.mean()).item(), (blocks.std() / BLOCKS**0.5).item()
 
 
 def _divergence(truth: np.ndarray, sample: Sample) -> float:
@@ -149,7 +153,7 @@ def _weights(axes: Axes, weighted: Weighted, above: Tensor) -> None:
 
 def _masses(axes: Axes, numbers: dict[str, float], basins: tuple[str, ...]) -> None:
     """Every basin's mass by every method, with two standard errors."""
-    for offset, (suffix, colour, text) in enumerate((("_of_reference", EXACT, "reference"), ("_model", "#e3a3ab", "model"), ("", MODEL, "model, reweighted"))):
+    for offset, (suffix, colour, text) in enumerate((("_simulated", EXACT, "reference"), ("_model", "#e3a3ab", "model"), ("", MODEL, "model, reweighted"))):
         mass = [numbers[f"p_{name}{suffix}"] for name in basins]
         error = [2 * numbers.get(f"p_{name}{suffix}_error", 0.0) for name in basins]
         axes.errorbar(np.arange(len(basins)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text)
