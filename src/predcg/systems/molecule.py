@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from functools import cached_property
 
 import mdtraj
 import numpy as np
@@ -125,10 +126,10 @@ class Molecule(System):
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self.kt} {openmm.XmlSerializer.serialize(self.openmm_system)}".encode()).hexdigest()
 
-    @property
+    @cached_property
     def zmatrix(self) -> dict[str, list]:
         """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model."""
-        return zmatrix(self.topology, self.openmm_system, self.models[0].view(-1, 3).cpu().numpy(), self.frame, self.kt)
+        return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame, self.kt)
 
     @property
     def platform(self) -> openmm.Platform:

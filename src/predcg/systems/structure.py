@@ -86,15 +86,20 @@ def phi_psi(topology: mdtraj.Topology) -> list[list[list[int]]]:
     return [[list(map(int, a)), list(map(int, b))] for a in phi for b in psi if list(a[1:]) == list(b[:3])]
 
 
+def neighbours(topology: mdtraj.Topology) -> dict[int, list[int]]:
+    """Atoms bonded to each atom that has a bond, in the order of the bonds."""
+    near: dict[int, list[int]] = {}
+    for one, other in topology.bonds:
+        near.setdefault(one.index, []).append(other.index)
+        near.setdefault(other.index, []).append(one.index)
+    return near
+
+
 def frame_atoms(topology: mdtraj.Topology) -> list[int] | None:
     """Three atoms that are never on one line: N, CA, C of the middle residue of a chain, which no atom is far from; else three bonded ones, heavy if possible."""
     backbone = phi_psi(topology)
     if backbone:
         return backbone[len(backbone) // 2][0][1:]
-    neighbours: dict[int, list[int]] = {}
-    for one, other in ((a.index, b.index) for a, b in topology.bonds):
-        neighbours.setdefault(one, []).append(other)
-        neighbours.setdefault(other, []).append(one)
-    heavy_first = {i: sorted(near, key=lambda j: topology.atom(j).element.symbol == "H") for i, near in neighbours.items()}
+    heavy_first = {i: sorted(near, key=lambda j: topology.atom(j).element.symbol == "H") for i, near in neighbours(topology).items()}
     candidates = [[near[0], i, near[1]] for i, near in heavy_first.items() if len(near) >= 2]
     return min(candidates, key=lambda three: sum(topology.atom(i).element.symbol == "H" for i in three), default=None)

@@ -3,16 +3,18 @@
 import math
 
 import mdtraj
-import numpy as np
 import openmm
-from openmm import unit
+from torch import Tensor
 
 from predcg.errors import InputError
+from predcg.observables import Dihedrals
+from predcg.systems.forcefield.born import plain
+from predcg.systems.structure import neighbours
 
 RIGID = 40.0  # kJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our choice
 
 
-def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, frame: list[int], kt: float) -> dict[str, list]:
+def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame: list[int], kt: float) -> dict[str, list]:
     """How a molecule is built up from three atoms, in plain numbers.
 
     Atom i is placed at a distance from j, an angle i-j-k and a torsion i-j-k-l. Of several atoms bonded to one j the first, which has most
@@ -22,7 +24,7 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, fra
 
     Args:
         topology, system: the molecule, one bonded piece.
-        x: one configuration, (n, 3), nm: handedness and isomers are taken from it.
+        x: one configuration, (D,), nm: handedness and isomers are taken from it.
         frame: atoms (a, b, c), b bonded to both others.
         kt: kT in kJ/mol.
 
@@ -36,10 +38,7 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, fra
     Raises:
         InputError: atoms that no bonds connect, or a bond or angle without a harmonic term.
     """
-    near: dict[int, list[int]] = {atom.index: [] for atom in topology.atoms}
-    for one, other in topology.bonds:
-        near[one.index].append(other.index)
-        near[other.index].append(one.index)
+    near = neighbours(topology)
     a, b, c = frame
     parent = {a: b, b: a, c: b}
     order = list(frame)
@@ -48,8 +47,8 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, fra
             if i not in parent:
                 parent[i] = j
                 order.append(i)
-    if len(order) < len(near):
-        apart = topology.atom(min(near.keys() - parent.keys()))
+    if len(order) < topology.n_atoms:
+        apart = topology.atom(min(set(range(topology.n_atoms)) - parent.keys()))
         raise InputError(f"zmatrix: expected a molecule in one bonded piece; found {apart} apart from the rest; mend the bonds of the topology")
     behind = dict.fromkeys(order, 1)
     for i in reversed(order[3:]):
@@ -57,7 +56,7 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, fra
 
     barrier, lengths, bends = _barriers(system), *_springs(system, kt)
     rows: list[list[int]] = []
-    ranges: list[list[float] | None] = []
+    free: list[bool] = []
     folds: list[int] = []
     for j in order:
         children = sorted((i for i in near[j] if parent[i] == j and i not in frame), key=lambda i: (-behind[i], i))
@@ -67,13 +66,14 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: np.ndarray, fra
             l = children[0] if i != children[0] else parent[k] if parent[k] != j else c
             rows.append([i, j, k, l])
             periodic = i == children[0] and j != b and barrier.get(frozenset((j, k)), 0.0) < RIGID
-            ranges.append(None if periodic else _range(x, rows[-1]))
+            free.append(periodic)
             folds += [3 if hydrogens == len(children) == 3 else 1] if periodic else []
     try:
         bonds = [lengths[frozenset(pair)] for pair in [(a, b), (b, c), *((i, j) for i, j, _, _ in rows)]]
         angles = [bends[j, frozenset((i, k))] for i, j, k in [(a, b, c), *((i, j, k) for i, j, k, _ in rows)]]
     except KeyError as missing:
         raise InputError(f"zmatrix: expected a harmonic term of every bond and angle; the force field has none for the atoms {missing}") from missing
+    ranges = [None if periodic else _range(torsion) for periodic, torsion in zip(free, Dihedrals(rows)(x).tolist(), strict=True)]
     return {"atoms": rows, "bonds": bonds, "angles": angles, "ranges": ranges, "folds": folds}
 
 
@@ -83,12 +83,10 @@ def _springs(system: openmm.System, kt: float) -> tuple[dict, dict]:
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicBondForce):
             for i, j, length, k in map(force.getBondParameters, range(force.getNumBonds())):
-                k = k.value_in_unit(unit.kilojoule_per_mole / unit.nanometer**2)
-                lengths[frozenset((i, j))] = [length.value_in_unit(unit.nanometer), math.sqrt(kt / k)]
+                lengths[frozenset((i, j))] = [plain(length), math.sqrt(kt / plain(k))]
         if isinstance(force, openmm.HarmonicAngleForce):
             for i, j, k, angle, strength in map(force.getAngleParameters, range(force.getNumAngles())):
-                strength = strength.value_in_unit(unit.kilojoule_per_mole / unit.radian**2)
-                bends[j, frozenset((i, k))] = [angle.value_in_unit(unit.radian), math.sqrt(kt / strength)]
+                bends[j, frozenset((i, k))] = [plain(angle), math.sqrt(kt / plain(strength))]
     return lengths, bends
 
 
@@ -99,15 +97,11 @@ def _barriers(system: openmm.System) -> dict[frozenset, float]:
         if isinstance(force, openmm.PeriodicTorsionForce):
             for _, j, k, _, _, _, strength in map(force.getTorsionParameters, range(force.getNumTorsions())):
                 bond = frozenset((j, k))
-                found[bond] = found.get(bond, 0.0) + 2 * abs(strength.value_in_unit(unit.kilojoule_per_mole))
+                found[bond] = found.get(bond, 0.0) + 2 * abs(plain(strength))
     return found
 
 
-def _range(x: np.ndarray, row: list[int]) -> list[float]:
-    """The multiple of 60 degrees next to the torsion in x, and the half width that keeps other isomers out."""
-    i, j, k, l = x[row].astype(float)
-    before, axis, behind = j - i, k - j, l - k
-    left, right = np.cross(before, axis), np.cross(axis, behind)
-    torsion = math.atan2(before @ right * np.linalg.norm(axis), left @ right)
+def _range(torsion: float) -> list[float]:
+    """The multiple of 60 degrees next to a torsion, and the half width that keeps other isomers out."""
     sixths = round(torsion / (math.pi / 3))
     return [sixths * math.pi / 3, math.pi / 2 if sixths % 3 == 0 else math.pi / 3]
