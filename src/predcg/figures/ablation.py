@@ -1,6 +1,6 @@
 """The mass of rare states under the model itself, raw, over seeds: what bounds, moments and reweighted averages do not see."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from matplotlib.figure import Figure
@@ -8,10 +8,11 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.figures.exact import rarest
-from predcg.figures.style import BASINS, DATA, EXACT, MODEL, grouped, mean_over_seeds, needs, new
+from predcg.figures.style import BASINS, DATA, EXACT, MODEL, experiment, grouped, mean_over_seeds, needs, new
 from predcg.figures.training import column
 from predcg.importance import log_z_bounds
 from predcg.results import Run
+from predcg.systems import System
 from predcg.systems.planar import Planar
 
 DRAWS = 1_000_000  # the mass of a state that holds 0.8 % is then known to 1 %
@@ -54,7 +55,7 @@ def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     names = sorted({name for name, _ in groups})
     numbers, exact = {}, runs[0].system.exact()
     for (name, alpha), same in groups.items():
-        found = [{f"p_{basin}": mass for basin, mass in masses(run).items()} for run in same]
+        found = [{f"p_{basin}": mass for basin, mass in masses(run.system, _drawn(run)).items()} for run in same]
         numbers |= mean_over_seeds(found, _suffix(alpha, name, names))
     label = runs[0].system.label(runs[0].data.train.x)
     figure, panels = new(len(runs[0].system.basins), width=3.6, height=3.2)
@@ -87,15 +88,15 @@ def _suffix(alpha: float, name: str, names: list[str]) -> str:
 
 def variant(run: Run, besides: str = "seed=") -> str:
     """The overrides of a run, without its seed and those that hold `besides`; `default` where there are none."""
-    overrides = run.name.removesuffix(f" seed={run.seed}").partition(" ")[2].split(",")
+    overrides = experiment(run).partition(" ")[2].split(",")
     return ",".join(override for override in overrides if besides not in override) or "default"
 
 
-def masses(run: Run) -> dict[str, float]:
-    """Share of ancestral draws in every basin, by name."""
-    states = len(run.system.basins)
-    counts = sum(torch.bincount(run.system.label(x) + 1, minlength=states + 1) for x in _drawn(run))
-    return dict(zip(run.system.basins, (counts[1:] / counts.sum()).tolist(), strict=True))
+def masses(system: System, drawn: Iterable[Tensor]) -> dict[str, float]:
+    """Share of draws, given in parts, in every basin, by name."""
+    states = len(system.basins)
+    counts = sum(torch.bincount(system.label(x) + 1, minlength=states + 1) for x in drawn)
+    return dict(zip(system.basins, (counts[1:] / counts.sum()).tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -106,7 +107,8 @@ def _drawn(run: Run) -> Iterator[Tensor]:
 
 
 def _four_criteria(run: Run) -> dict[str, float]:
-    exact, share, x1 = run.system.exact(), masses(run), torch.cat([x[:, 0] for x in _drawn(run)])
+    drawn = list(_drawn(run))
+    exact, share, x1 = run.system.exact(), masses(run.system, drawn), torch.cat([x[:, 0] for x in drawn])
     rare = rarest(exact, run.system)
     numbers = {"minor_mass_ratio": share[rare] / exact[f"p_{rare}"], "mean_x1": x1.mean().item(), "sd_x1": x1.std().item()}
     bounds = log_z_bounds(run.model, run.system, run.system.sample(BOUNDED), BOUNDED)

@@ -20,8 +20,8 @@ def encoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     Numbers, means over seeds: mean and sd of the encoder's draws, exactly 0 and 1 where the model is perfect, which exact draws of the rare basin decide too;
     recall of each basin, the share of its configurations that are in it still after encoding and decoding. The first seed is drawn.
     """
-    run = runs[0]
-    x, mean, z = _encode(run)
+    run, found = runs[0], [_encode(run) for run in runs]
+    x, mean, z = found[0]
     label = run.system.label(x)
     figure, (plane, axes) = new(2, width=4.2, height=3.4)
     for index, name in enumerate(run.system.basins):
@@ -37,7 +37,7 @@ def encoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.plot(bins, (-(bins**2) / 2).exp() / (2 * torch.pi) ** 0.5, color=EXACT, linestyle=":", label="N(0, 1)")
     axes.set(xlabel="latent coordinate z1", ylabel="density of encoded draws", yscale="log", ylim=(1e-4, 1))
     axes.legend()
-    return figure, mean_over_seeds([_recall(run) for run in runs])
+    return figure, mean_over_seeds([_recall(run, x, z) for run, (x, _, z) in zip(runs, found, strict=True)])
 
 
 @needs(Planar)
@@ -47,8 +47,8 @@ def decoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     Numbers, means over seeds: how monotonous the decoded mean of x1 is in z1 (1: perfectly, Spearman), mean and sd of z1 drawn by the encoder from decoded
     draws, exactly 0 and 1 where the encoder is the model's posterior. The first seed is drawn.
     """
-    run = runs[0]
-    z, mean, x, again, _ = _round_trip(run)
+    run, found = runs[0], [_round_trip(run) for run in runs]
+    z, mean, x, again, _ = found[0]
     side = round(len(run.system.grid) ** 0.5)
     grid, u = run.system.grid.view(side, side, 2), run.system.energy(run.system.grid).view(side, side)
     figure, (plane, along, back) = new(3, width=3.5, height=3.2)
@@ -63,7 +63,7 @@ def decoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     along.plot(z[:SHOWN], mean[:SHOWN], ".", color=EXACT, markersize=1, label="decoded mean")
     along.legend(markerscale=5)
     figure.colorbar(shown, ax=back, label="latent coordinate z1")
-    return figure, mean_over_seeds([_monotony(run) for run in runs])
+    return figure, mean_over_seeds([_monotony(z, mean, drawn) for z, mean, _, _, drawn in found])
 
 
 @torch.no_grad()
@@ -75,8 +75,7 @@ def _encode(run: Run) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _recall(run: Run) -> dict[str, float]:
-    x, _, z = _encode(run)
+def _recall(run: Run, x: Tensor, z: Tensor) -> dict[str, float]:
     numbers = _standard("z1", z)
     label, found = run.system.label(x), run.system.label(run.model.decode(run.model.cv(x)))
     return numbers | {f"recall_{name}": (found[label == index] == index).double().mean().item() for index, name in enumerate(run.system.basins)}
@@ -91,8 +90,7 @@ def _round_trip(run: Run) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return z[:, 0], run.model.decode(z)[:, 0], x, run.model.cv(x)[:, 0], run.model.encoder(x).sample()[:, 0]
 
 
-def _monotony(run: Run) -> dict[str, float]:
-    z, mean, _, _, again = _round_trip(run)
+def _monotony(z: Tensor, mean: Tensor, again: Tensor) -> dict[str, float]:
     ranks = torch.stack([values.argsort().argsort().double() for values in (z, mean)])
     return {"monotony_x1": ranks.corrcoef()[0, 1].abs().item()} | _standard("z1_again", again)
 

@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.errors import InputError
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
+from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new, with_reference
 from predcg.importance import Weighted, draw
-from predcg.observables import Angles, Distances
 from predcg.results import Run
 from predcg.systems import Molecule
 from predcg.systems.chirality import census
+from predcg.transforms import InternalCoordinates
 
 DRAWS = 200_000
 FRAMES = 20_000  # of the reference, where log q is computed
@@ -52,16 +51,13 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     the first model; tight_percent, with every bond within 0.01 nm and every angle within 10 degrees of the force field's, wide_percent, within 0.02 nm and 25
     degrees; outside_percent, reference frames where the model has density zero, such as cis peptide bonds; energy_evaluations of training.
     """
-    *trained, reference = runs
-    if reference.history or not trained or not len(reference.data.test.x):
-        raise InputError("figure: coverage is drawn of trained runs and, last, a reference simulation (steps=0); mend the runs of the claim")
+    trained, reference = with_reference(runs)
     train, test = (Sample.of(reference, batch.x, torch.zeros(len(batch.x))) for batch in reference.data)
     masses = {name: _simulated(reference, index, train, test) for index, name in enumerate(reference.system.basins)}
     found = [_measure(run, train, test, masses) for run in trained]
     numbers = mean_over_seeds([values for values, *_ in found]) | {"seeds": len(found)}
     numbers |= {f"p_{name}_simulated{kind}": number for name, both in masses.items() for kind, number in zip(("", "_error"), both, strict=True)}
-    _, weighted, model, above = found[0]
-    reweighted = Sample(model.x, weighted.log_w.double().softmax(0), model.angles)
+    _, weighted, model, reweighted, above = found[0]
     figure, panels = new(columns=3, rows=2, width=3.5, height=3.1)
     for axes, (text, sample) in zip(panels, {"reference": test, "model": model, "model, reweighted": reweighted}.items(), strict=False):
         image = _map(axes, sample, text)
@@ -72,7 +68,7 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-def _measure(run: Run, train: Sample, test: Sample, masses: dict[str, tuple[float, float]]) -> tuple[dict[str, float], Weighted, Sample, Tensor]:
+def _measure(run: Run, train: Sample, test: Sample, masses: dict[str, tuple[float, float]]) -> tuple[dict[str, float], Weighted, Sample, Sample, Tensor]:
     weighted = draw(run.model, run.system, DRAWS, SAMPLES)
     model = Sample.of(run, weighted.x, torch.zeros(len(weighted.x)))
     frames = test.x[:: max(1, len(test.x) // FRAMES)]
@@ -94,14 +90,15 @@ def _measure(run: Run, train: Sample, test: Sample, masses: dict[str, tuple[floa
     numbers["largest_mass_deviation_percent"] = worst
     reweighted = Sample(model.x, weighted.log_w.double().softmax(0), model.angles)
     truth = test.histogram()
+    floor = _divergence(truth, train)
     for name, sample in {"ramachandran_kl": reweighted, "ramachandran_kl_model": model}.items():
-        numbers[name], numbers[f"{name}_reference"] = _divergence(truth, sample), _divergence(truth, train)
+        numbers[name], numbers[f"{name}_reference"] = _divergence(truth, sample), floor
     numbers["ramachandran_kl_above_floor"] = numbers["ramachandran_kl"] - numbers["ramachandran_kl_reference"]
     numbers["l_percent"] = 100 * census(run.system, model.x).all(-1).double().mean().item()
     for name, lengths, degrees in (("tight", 0.01, 10), ("wide", 0.02, 25)):
         numbers[f"{name}_percent"], numbers[f"{name}_percent_reference"] = (_sane(run, x, lengths, degrees) for x in (model.x, test.x))
         numbers[f"{name}_off_percent"] = abs(numbers[f"{name}_percent"] - numbers[f"{name}_percent_reference"])
-    return numbers | {"energy_evaluations": int(run.system.evaluations)}, weighted, model, above[inside]
+    return numbers | {"energy_evaluations": int(run.system.evaluations)}, weighted, model, reweighted, above[inside]
 
 
 def _simulated(reference: Run, basin: int, train: Sample, test: Sample) -> tuple[float, float]:
@@ -121,12 +118,9 @@ def _divergence(truth: np.ndarray, sample: Sample) -> float:
 
 def _sane(run: Run, x: Tensor, length_nm: float, degrees: float) -> float:
     """Percentage of configurations with every bond and angle of the Z-matrix this close to the force field's."""
-    (a, b, c), zmatrix = run.system.frame, run.system.zmatrix
-    rows, close = zmatrix["atoms"], []
-    for observable, centres, tolerance in (
-        (Distances([[a, b], [b, c], *(row[:2] for row in rows)]), zmatrix["bonds"], length_nm),
-        (Angles([[a, b, c], *(row[:3] for row in rows)]), zmatrix["angles"], math.radians(degrees)),
-    ):
+    zmatrix, close = run.system.zmatrix, []
+    internal = InternalCoordinates(run.system.frame, zmatrix)
+    for observable, centres, tolerance in ((internal.distances, zmatrix["bonds"], length_nm), (internal.angles, zmatrix["angles"], math.radians(degrees))):
         close.append(((observable(x) - torch.tensor([centre for centre, _ in centres])).abs() < tolerance).all(-1))
     return 100 * (close[0] & close[1]).double().mean().item()
 

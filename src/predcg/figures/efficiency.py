@@ -4,7 +4,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from predcg.figures.style import BASINS, EXACT, grouped, needs, new
+from predcg.figures.style import BASINS, EXACT, experiment, grouped, needs, new
 from predcg.importance import draw
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -25,7 +25,7 @@ def efficiency(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """
     figure, (left, right) = new(columns=2, width=4.2, height=3.3)
     numbers: dict[str, float] = {}
-    for colour, (name, same) in zip(BASINS[1:], grouped(runs, lambda run: run.name.removesuffix(f" seed={run.seed}")).items(), strict=False):
+    for colour, (name, same) in zip(BASINS[1:], grouped(runs, experiment).items(), strict=False):
         curves = [_curve(run) for run in same]
         for index, curve in enumerate(curves):
             evaluations, ess, gap = zip(*curve, strict=True)

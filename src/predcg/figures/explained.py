@@ -4,8 +4,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.errors import InputError
-from predcg.figures.style import grouped, mean_over_seeds, needs, new
+from predcg.figures.style import experiment, grouped, mean_over_seeds, needs, new, with_reference
 from predcg.observables import Distances
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -25,17 +24,17 @@ def explained(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     absolute error of the bonds' mean lengths; whole_percent, with every bond within 0.02 nm of its mean in the reference; l_percent, with the handedness of the
     first model; p_<basin>_model, mass of every basin, beside the reference's.
     """
-    *trained, reference = runs
-    if reference.history or not trained:
-        raise InputError("figure: explained is drawn of trained runs and, last, a reference simulation (steps=0); mend the runs of the claim")
+    trained, reference = with_reference(runs)
     frames = reference.data.test.x
     frames = frames[torch.randperm(len(frames))[:FRAMES]]
-    groups = grouped(trained, lambda run: run.name.removesuffix(f" seed={run.seed}"))
+    groups = grouped(trained, experiment)
     figure, panels = new(columns=2, rows=len(groups), width=4.4, height=3.6)
     numbers = {}
     for row, (name, same) in enumerate(groups.items()):
         numbers |= mean_over_seeds([_measure(run, frames) for run in same], f"_{name.split()[0]}")
-        z, angles = _latent(same[0], frames), reference.system.backbone(frames).rad2deg()
+        with torch.no_grad():
+            z = same[0].model.cv(frames)
+        angles = reference.system.backbone(frames).rad2deg()
         for axes, angle, text in zip(panels[2 * row :], angles.T, "φψ", strict=False):
             points = axes.scatter(z[:, 0], z[:, 1], c=angle, s=4, cmap="twilight", vmin=-180, vmax=180, linewidths=0)
             axes.set(xlabel="latent variable z1", ylabel="latent variable z2", title=name)
@@ -44,13 +43,8 @@ def explained(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 
 @torch.no_grad()
-def _latent(run: Run, x: Tensor) -> Tensor:
-    return run.model.cv(x)
-
-
-@torch.no_grad()
 def _measure(run: Run, frames: Tensor) -> dict[str, float]:
-    z, angles = _latent(run, frames), run.system.backbone(frames)
+    z, angles = run.model.cv(frames), run.system.backbone(frames)
     waves = torch.cat([angles.sin(), angles.cos()], -1)
     half = len(z) // 2
     nearest = torch.cdist(z[half:], z[:half]).topk(min(NEIGHBOURS, half), largest=False).indices

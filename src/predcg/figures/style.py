@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from predcg.errors import InputError
 from predcg.files import atomic
 from predcg.results import Run
 from predcg.systems import System
@@ -51,6 +52,19 @@ def needs(kind: type[System], attribute: str | None = None, posterior: bool = Fa
 def grouped(runs: list[Run], key: Callable) -> dict:
     """Runs that share the value of `key`, by that value in ascending order, each group in the order of the runs."""
     return {value: list(same) for value, same in groupby(sorted(runs, key=key), key)}
+
+
+def experiment(run: Run) -> str:
+    """The run's experiment and overrides, without its seed."""
+    return run.name.removesuffix(f" seed={run.seed}")
+
+
+def with_reference(runs: list[Run]) -> tuple[list[Run], Run]:
+    """Trained runs, and the reference simulation that stands last. Raises InputError on any other order."""
+    *trained, reference = runs
+    if reference.history or not trained or not len(reference.data.test.x):
+        raise InputError("figure: expected trained runs and, last, a reference simulation (steps=0); mend the runs of the claim")
+    return trained, reference
 
 
 def variables(run: Run) -> int:
