@@ -10,7 +10,7 @@ from predcg.results import Run
 from predcg.systems.planar import Planar
 
 DRAWS = 20_000
-SHOWN = 4000
+SHOWN = 2000
 
 
 @needs(Planar)

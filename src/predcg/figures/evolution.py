@@ -8,7 +8,7 @@ from predcg.figures.exact import along, equal, judged, observed, rarest, tempere
 from predcg.figures.planar import histogram, line
 from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
 from predcg.importance import Weighted, draw
-from predcg.results import Run, Snapshot
+from predcg.results import Run
 from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar
 
@@ -34,7 +34,9 @@ def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for run in runs:
         torch.manual_seed(run.seed)
         steps = thin(list(run.snapshots), SNAPSHOTS)
-        found, of_beta = zip(*(_observe(run.snapshot(step), system, exact, LAST if step == steps[-1] else DRAWS) for step in steps), strict=True)
+        snapshots = [run.snapshot(step) for step in steps]
+        found = [judged(draw(each.model, system, LAST if each is snapshots[-1] else DRAWS, samples=8), system, exact) for each in snapshots]
+        of_beta = [observed(tempered(system, each.beta), system) for each in snapshots] if run is runs[0] else []
         for axes, name in zip(panels, names, strict=False):
             for suffix, colour, text in (("_model", MODEL, "model"), ("", DATA, "reweighted to β = 1")):
                 if name + suffix in found[0]:
@@ -57,12 +59,6 @@ def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         axes.set_axis_off()
     figure.legend(handles=panels[0].get_legend_handles_labels()[0], loc="outside upper center", ncols=4)
     return figure, mean_over_seeds(last)
-
-
-def _observe(snapshot: Snapshot, system: Planar, exact: dict[str, float], n: int) -> tuple[dict[str, float], dict[str, float]]:
-    """What n draws of a snapshot tell, and what is exact at its β."""
-    drawn = draw(snapshot.model, system, n, samples=8)
-    return judged(drawn, system, exact), observed(tempered(system, snapshot.beta), system)
 
 
 @needs(DoubleWell, snapshots=True)
