@@ -8,7 +8,7 @@ import predcg
 ROOT = Path(predcg.__file__).parent
 FLOORS = [
     {"errors", "files", "progress", "batch"},
-    {"observables", "transforms", "densities", "priors", "systems"},
+    {"spins", "observables", "transforms", "densities", "priors", "systems"},
     {"model", "posteriors", "importance", "gibbs", "samplers", "results"},
     {"objectives", "acquisitions"},
     {"training"},
@@ -18,8 +18,8 @@ FLOORS = [
 ]
 # Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
 BESIDE = {
-    "files": set(), "batch": {"errors", "files"}, "transforms": {"observables"}, "densities": {"observables", "transforms"},
-    "systems": {"observables"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
+    "files": set(), "batch": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
+    "densities": {"observables", "spins", "transforms"}, "systems": {"observables", "spins"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
     "results": {"model", "posteriors"}, "samplers": {"results"}, "run": {"config", "folder"}, "draw": {"gallery"},
 }  # fmt: skip
 HOMES = {

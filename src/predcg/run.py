@@ -109,7 +109,7 @@ def load(folder: Path) -> Run:
     data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv") if cfg.steps else []
     nouns.prior.fit(len(data.train.x))
     name = " ".join(folder.parts[-2:]).replace("default ", "")
-    weights = Weights.load(folder / POSTERIOR) if nouns.posterior and cfg.steps else None
+    weights = nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps else None
     return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, weights, data, history, cfg.seed)
 
 

@@ -5,6 +5,7 @@ from predcg.densities.deterministic import DeterministicMLP
 from predcg.densities.flow import Flow
 from predcg.densities.gaussian import FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.densities.mixture import GaussianMixtureMLP
+from predcg.densities.spins import Majority, MajorityBlocks, SpinBlocks, SpinChain, fine_moments, log_evidence
 
 __all__ = [
     "Conditional",
@@ -14,8 +15,14 @@ __all__ = [
     "FreeScale",
     "GaussianMLP",
     "GaussianMixtureMLP",
+    "Majority",
+    "MajorityBlocks",
     "NetScale",
+    "SpinBlocks",
+    "SpinChain",
     "StandardNormal",
     "TrunkScale",
+    "fine_moments",
+    "log_evidence",
     "sample_with_log_prob",
 ]

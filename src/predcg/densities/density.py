@@ -23,6 +23,10 @@ class Density(LazyDistribution):
     def fit(self, context: Tensor | None = None, event: Tensor | None = None) -> None:
         """See the data that the density will be given as context or as event; most need not."""
 
+    def information(self) -> dict[str, Tensor]:
+        """Fisher information of one event, (k, k), of each parameter of k numbers, by its name; none where it is not known in closed form."""
+        return {}
+
 
 class Conditional(Density):
     """A density whose parameters a network computes from features of the context, seen through a transform.

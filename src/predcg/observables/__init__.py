@@ -3,5 +3,8 @@
 from predcg.observables.alignment import AlignedCoordinates
 from predcg.observables.geometry import Angles, Dihedrals, DistanceRMSD, Distances, RadiusOfGyration
 from predcg.observables.observable import Observable
+from predcg.observables.spins import Correlations, Magnetisation
 
-__all__ = ["AlignedCoordinates", "Angles", "Dihedrals", "DistanceRMSD", "Distances", "Observable", "RadiusOfGyration"]
+__all__ = [
+    "AlignedCoordinates", "Angles", "Correlations", "Dihedrals", "DistanceRMSD", "Distances", "Magnetisation", "Observable", "RadiusOfGyration",
+]  # fmt: skip

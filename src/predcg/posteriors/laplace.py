@@ -6,14 +6,14 @@ from torch import Tensor
 from predcg.batch import Batch
 from predcg.model import Model
 from predcg.posteriors.curvature import Curvature, exact, gauss_newton
-from predcg.posteriors.posterior import Posterior
+from predcg.posteriors.posterior import ByLayer
 
 
-class Laplace(Posterior):
+class Laplace(ByLayer):
     """Independent weights, with the exact second derivative: 1 / variance = -∂² log p(θ | data) / ∂θ_ab².
 
     Args:
-        floor: see Posterior.
+        floor: see ByLayer.
 
     >>> from predcg.densities import FreeScale, GaussianMLP, StandardNormal
     >>> from predcg.priors import Flat
@@ -34,7 +34,7 @@ class GaussNewton(Laplace):
     """Independent weights, with the Fisher information, which is never negative, in place of the second derivative.
 
     Args:
-        floor: see Posterior.
+        floor: see ByLayer.
     """
 
     def curvature(self, model: Model, batch: Batch) -> Curvature:
@@ -48,7 +48,7 @@ class UnitGaussNewton(GaussNewton):
     eigenvalues of Λ_a.
 
     Args:
-        floor: see Posterior.
+        floor: see ByLayer.
     """
 
     def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a posterior is: from a trained decoder, its prior and the data to draws of its weights."""
+"""What a posterior is: from a trained model, its prior and the data to draws of its weights."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -61,6 +61,20 @@ class Weights:
 class Posterior(ABC):
     """`posterior(model, prior, batch) -> Weights`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of -log p(θ | data) at the trained θ.
 
+    Attributes:
+        kind: class of the weights that it makes.
+    """
+
+    kind: type[Weights] = Weights
+
+    @abstractmethod
+    def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
+        """The posterior given a trained model, the prior it was trained with and the frames it was trained on."""
+
+
+class ByLayer(Posterior):
+    """Weights of a decoder's linear layers, those of different layers independent.
+
     The log posterior is N times what training maximises: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective variables of
     frame i; a precision that the prior learns is held at its mean ⟨τ⟩. Variances are not perturbed. Training need not end in a maximum, and
     many weights leave the data as they are: a curvature below `floor` is replaced by 10 N, as the source does.
@@ -80,9 +94,7 @@ class Posterior(ABC):
         self.floor = floor
 
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
-        """The posterior given a trained model, the prior it was trained with and the frames it was trained on."""
-        if not len(batch.x):
-            raise InputError("posterior: given data, and there are none; choose posterior=none, or acquisition=simulate or load")
+        needs_data(batch)
         share = batch.w.double().unsqueeze(-1) / batch.w.double().mean()
         spread = {}
         for name, (v, curvature) in self.curvature(model, batch).items():
@@ -103,3 +115,8 @@ class Posterior(ABC):
         """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
         return torch.where(curvature < self.floor, 10.0 * frames, curvature).rsqrt()
 
+
+def needs_data(batch: Batch) -> None:
+    """Raise InputError where there are no frames."""
+    if not len(batch.x):
+        raise InputError("posterior: given data, and there are none; choose posterior=none, or acquisition=simulate or load")

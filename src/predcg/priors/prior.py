@@ -1,4 +1,4 @@
-"""log p(θ) of the decoder's weights, up to a constant."""
+"""log p(θ) of the weights of decoder and latent density, up to a constant."""
 
 from abc import ABC, abstractmethod
 
@@ -9,7 +9,7 @@ from predcg.errors import InputError
 
 
 class Prior(nn.Module, ABC):
-    """`prior(decoder)` is weight · log p(θ), a scalar; θ are the decoder's weight matrices, not its biases or scales.
+    """`prior(latent, decoder)` is weight · log p(θ), a scalar; θ are the weight matrices of both, not their biases or scales.
 
     The data term of an objective is a mean over N frames, so the posterior of θ has weight = 1/N.
 
@@ -38,9 +38,9 @@ class Prior(nn.Module, ABC):
     def precision(self, theta: Tensor) -> Tensor:
         """Curvature of -log p at each weight, of θ's shape: what a Gaussian prior of the same strength would have."""
 
-    def forward(self, decoder: nn.Module) -> Tensor:
+    def forward(self, *densities: nn.Module) -> Tensor:
         # As one vector: for networks this small, a call costs more than what it computes.
-        matrices = [theta.flatten() for theta in decoder.parameters() if theta.ndim >= 2]
+        matrices = [theta.flatten() for density in densities for theta in density.parameters() if theta.ndim >= 2]
         return self.weight * self.log_prob(torch.cat(matrices or [torch.zeros(0)]))
 
 

@@ -14,7 +14,7 @@ from predcg.systems import System
 
 
 class Chain(Sampler):
-    """A sampler whose state is a dictionary of tensors and numbers, with x, u and slope (∇u), one row for each replica.
+    """A sampler whose state is a dictionary of tensors and numbers, with x, u and, where there is one, slope (∇u), one row for each replica.
 
     Running is final; a subclass writes `begin` and `advance`. Noise comes from a generator of its own, whose state is saved too.
     """
@@ -56,7 +56,7 @@ class Chain(Sampler):
                 state["step"] += steps
                 bar.update(steps)
                 if not burning:
-                    recorder.record(Batch.of(state["x"], state["u"], -state["slope"], state.get("beta")))
+                    recorder.record(Batch.of(state["x"], state["u"], -state["slope"] if "slope" in state else None, state.get("beta")))
                 recorder.save(state | {"noise": noise.get_state()})
         self.report(state)
         return recorder.finish(system, len(state["x"]))

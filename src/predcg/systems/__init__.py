@@ -2,9 +2,10 @@
 
 from predcg.systems.double_well import DoubleWell
 from predcg.systems.gaussians import GaussianMixture, Harmonic
+from predcg.systems.ising import IsingChain
 from predcg.systems.molecule import Molecule, Peptide
 from predcg.systems.mueller_brown import MuellerBrown
 from predcg.systems.regularised import Regularised
 from predcg.systems.system import System
 
-__all__ = ["DoubleWell", "GaussianMixture", "Harmonic", "Molecule", "MuellerBrown", "Peptide", "Regularised", "System"]
+__all__ = ["DoubleWell", "GaussianMixture", "Harmonic", "IsingChain", "Molecule", "MuellerBrown", "Peptide", "Regularised", "System"]

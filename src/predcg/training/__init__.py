@@ -5,6 +5,9 @@ from predcg.training.callbacks import LogZBounds
 from predcg.training.fit import LAST, fit, read_checkpoint
 from predcg.training.history import read as read_history
 from predcg.training.module import Training
+from predcg.training.stochastic import Converged, Newton, RobbinsMonro
 from predcg.training.tempering import Tempering
 
-__all__ = ["LAST", "AdaptiveTempering", "LogZBounds", "Tempering", "Training", "fit", "read_checkpoint", "read_history"]
+__all__ = [
+    "LAST", "AdaptiveTempering", "Converged", "LogZBounds", "Newton", "RobbinsMonro", "Tempering", "Training", "fit", "read_checkpoint", "read_history",
+]  # fmt: skip

@@ -66,7 +66,7 @@ class Training(pl.LightningModule):
 
     def _measure(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         terms = self.objective(self.model, self.system, batch)
-        log_prior = self.prior(self.model.decoder)
+        log_prior = self.prior(self.model.latent, self.model.decoder)
         loss = terms.loss - log_prior
         return loss, terms.log | {"loss": loss.detach(), "log_prior": log_prior.detach(), "beta": self.objective.beta}
 

@@ -1,0 +1,195 @@
+"""Chains of spins ±1: their weights, sums over all of their states, exact draws, and Gibbs sweeps."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+ENTRIES = 2**25  # of the largest set of transfer matrices: 32 sites that interact over 10, a quarter of a GB
+NEVER = -300.0  # log of no weight; finite, as are its exponentials and their squares, so that first and second derivatives are too
+HELD = 40.0  # a field that holds a spin: the other direction has e^-80 of the weight
+CHAINS, RUNGS = 1000, 100  # of annealed importance sampling; our choice
+
+
+class Spins(NamedTuple):
+    """log w(s) = Σ_i f_i s_i + Σ_k K_k Σ_i s_i s_{i+k} + T Σ_i s_i s_{i+1} s_{i+2} of n spins s_i = ±1, on a ring or an open chain.
+
+    Args:
+        field: f, (..., n): one chain, or one for each of a batch.
+        pair: K_1 to K_b, (b,), b < n.
+        triple: T, ().
+        periodic: whether the chain is a ring.
+
+    >>> ring = Spins(torch.zeros(4, dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64), torch.zeros(()), periodic=True)
+    >>> ring.log_z()  # log((2 cosh K)^4 + (2 sinh K)^4)
+    tensor(3.2975, dtype=torch.float64)
+    """
+
+    field: Tensor
+    pair: Tensor
+    triple: Tensor
+    periodic: bool
+
+    @property
+    def memory(self) -> int:
+        """How many spins before it a spin interacts with."""
+        return max(len(self.pair), 2 if self.triple.requires_grad or self.triple != 0 else 1)
+
+    @property
+    def countable(self) -> bool:
+        """Whether transfer matrices reach: sums are exact then, and there are exact draws."""
+        return self.field.shape[-1] * 2 ** (self.memory * (2 if self.periodic else 1)) <= ENTRIES
+
+    def log_weight(self, s: Tensor) -> Tensor:
+        """log w(s): (..., n) to (...,)."""
+        sums = features(s, len(self.pair), self.periodic)
+        return (self.field * s).sum(-1) + sums[..., 1:-1] @ self.pair + self.triple * sums[..., -1]
+
+    def log_z(self) -> Tensor:
+        """log Σ_s w(s), (...,): exact by transfer matrices where they reach, else by annealed importance sampling; with its gradient.
+
+        The gradient by f_i is the mean of s_i, that by K_k and T the means of their sums.
+        """
+        return self._close(self.messages()[0]) if self.countable else self._annealed()
+
+    def messages(self) -> list[Tensor]:
+        """log of the summed weight of sites t, ..., n - 1, for t = 0 to n: (..., 2^m, E) given the m spins before t and the end.
+
+        A state counts -1 as 0 and +1 as 1, the latest spin as its last digit. On a ring the end is that the last m spins are those before
+        site 0, E = 2^m; an open chain has one end, E = 1.
+        """
+        size = self.field.shape[-1]
+        states = 2**self.memory
+        before = self._before()
+        end = self.field.new_zeros(states, 1)
+        if self.periodic:
+            end = torch.full((states, states), NEVER, dtype=end.dtype, device=end.device).fill_diagonal_(0.0)
+        found = [end.expand(*self.field.shape[:-1], *end.shape)]
+        for site in reversed(range(size)):
+            h = (self.field[..., site, None] + self._coupled(before, site)).unsqueeze(-1)
+            down, up = (torch.cat([found[-1][..., spin::2, :]] * 2, -2) for spin in (0, 1))
+            found.append(torch.logaddexp(up + h, down - h))
+        return found[::-1]
+
+    def means(self) -> Tensor:
+        """⟨s_i⟩, (..., n)."""
+        field = self.field.detach().requires_grad_()
+        with torch.enable_grad():
+            return torch.autograd.grad(self._replace(field=field).log_z().sum(), field)[0].detach()
+
+    def correlations(self) -> Tensor:
+        """⟨s_i s_{i+l}⟩ of one chain, averaged over i, for l = 1 to n/2 on a ring of equal fields and to n - 1 on an open chain.
+
+        With spin i held up or down the means of all others are those given it; on the ring one i stands for all.
+        """
+        size = len(self.field)
+        held = torch.arange(1 if self.periodic else size, device=self.field.device)
+        up_down = self.field.new_tensor([[1.0], [-1.0]])
+        field = self.field.detach().expand(2, len(held), size).clone()
+        field[:, held, held] += HELD * up_down
+        spins = self._replace(field=field)
+        share = spins.log_z().detach().softmax(0)  # of i up and down
+        products = ((share * up_down).unsqueeze(-1) * spins.means()).sum(0)
+        if self.periodic:
+            return products[0, 1 : size // 2 + 1]
+        return torch.stack([products.diagonal(lag).mean() for lag in range(1, size)])
+
+    def sample(self, count: int) -> Tensor:
+        """Independent exact draws of one chain, (count, n)."""
+        messages, before = self.messages(), self._before()
+        states = len(before)
+        if self.periodic:
+            state = messages[0].diagonal().softmax(0).multinomial(count, replacement=True)
+        else:
+            state = torch.zeros(count, dtype=torch.long, device=self.field.device)
+        end, spins = state if self.periodic else torch.zeros_like(state), []
+        for site, rest in enumerate(messages[1:]):
+            h = (self.field[site] + self._coupled(before, site))[state]
+            follow = 2 * state % states
+            odds = 2 * h + rest[follow + 1, end] - rest[follow, end]
+            up = torch.rand_like(odds) < odds.sigmoid()
+            state = follow + up
+            spins.append(up)
+        return torch.stack(spins, -1).to(self.field) * 2 - 1
+
+    def gibbs(self, start: Tensor, sweeps: int, noise: torch.Generator | None = None) -> Tensor:
+        """Each spin in turn drawn given all others, `sweeps` times: (..., n) to (..., n), all chains at once.
+
+        Sites that do not see one another are drawn at the same time.
+        """
+        size = start.shape[-1]
+        # Sites first, so that those of one colour are whole rows; the last row is what an open chain sees beyond its ends.
+        s = torch.cat([start.flatten(0, -2).T, start.new_zeros(1, start[..., 0].numel())])
+        field = self.field.detach().expand_as(start).flatten(0, -2).T.to(s)
+        pair, triple = self.pair.detach().to(s), self.triple.detach().to(s)
+        colours = [(sites, [self._neighbours(sites, k) for k in range(-self.memory, self.memory + 1)]) for sites in self._colours(size)]
+        for _ in range(sweeps):
+            for sites, at in colours:
+                around = {k - self.memory: index for k, index in enumerate(at)}
+                h = field[sites]
+                for k, strength in enumerate(pair, 1):
+                    h = h + strength * (s[around[-k]] + s[around[k]])
+                if triple != 0:
+                    left, right = s[around[-1]], s[around[1]]
+                    h = h + triple * (s[around[-2]] * left + left * right + right * s[around[2]])
+                up = torch.rand(h.shape, generator=noise, device=h.device, dtype=h.dtype) < (2 * h).sigmoid_()
+                s[sites] = up.to(s) * 2 - 1
+        return s[:-1].T.reshape(start.shape)
+
+    def _annealed(self) -> Tensor:
+        """Annealed importance sampling from free spins (Neal 2001): exp of the estimate is unbiased."""
+        shape = self.field.shape
+        with torch.no_grad():
+            s = torch.randint(0, 2, (CHAINS, *shape), device=self.field.device).to(self.field) * 2 - 1
+            log_w = s.new_zeros(s.shape[:-1])
+            for rung in range(1, RUNGS + 1):
+                log_w += self.log_weight(s) / RUNGS
+                s = self._scaled(rung / RUNGS).gibbs(s, 1)
+        share = log_w.softmax(0)
+        mean = (share * self.log_weight(s)).sum(0)
+        return log_w.logsumexp(0) - math.log(CHAINS) + shape[-1] * math.log(2) + mean - mean.detach()
+
+    def _scaled(self, factor: float) -> "Spins":
+        return Spins(factor * self.field, factor * self.pair, factor * self.triple, self.periodic)
+
+    def _close(self, first: Tensor) -> Tensor:
+        return first.diagonal(dim1=-2, dim2=-1).logsumexp(-1) if self.periodic else first[..., 0, 0]
+
+    def _before(self) -> Tensor:
+        """The spins before a site in every state, latest first, (2^m, m)."""
+        states = torch.arange(2**self.memory, device=self.field.device)
+        return torch.stack([(states >> k) % 2 for k in range(self.memory)], -1).to(self.field) * 2 - 1
+
+    def _coupled(self, before: Tensor, site: int) -> Tensor:
+        """What the spins before a site add to its field, (2^m,)."""
+        pairs = len(self.pair) if self.periodic else min(len(self.pair), site)
+        h = before[:, :pairs] @ self.pair[:pairs].to(before)
+        if self.memory > 1 and (self.periodic or site > 1):
+            h = h + self.triple * before[:, 0] * before[:, 1]
+        return h
+
+    def _colours(self, size: int) -> list[Tensor]:
+        """Sites that do not see one another, in groups."""
+        apart = self.memory + 1
+        whole = size // apart * apart
+        return [torch.arange(first, whole, apart) for first in range(min(apart, whole))] + [torch.tensor([site]) for site in range(whole, size)]
+
+    def _neighbours(self, sites: Tensor, k: int) -> Tensor:
+        size = self.field.shape[-1]
+        at = sites + k
+        return at % size if self.periodic else torch.where((at >= 0) & (at < size), at, size)
+
+
+def features(s: Tensor, reach: int, periodic: bool) -> Tensor:
+    """Σ s_i, then Σ s_i s_{i+k} for k = 1 to `reach`, then Σ s_i s_{i+1} s_{i+2}: (..., n) to (..., reach + 2)."""
+    pairs = [(s * shifted(s, k, periodic)).sum(-1) for k in range(1, reach + 1)]
+    return torch.stack([s.sum(-1), *pairs, (s * shifted(s, 1, periodic) * shifted(s, 2, periodic)).sum(-1)], -1)
+
+
+def shifted(s: Tensor, k: int, periodic: bool) -> Tensor:
+    """s_{i+k} at site i, zero beyond the end of an open chain."""
+    rolled = s.roll(-k, -1)
+    if not periodic:
+        rolled[..., -k:] = 0
+    return rolled
