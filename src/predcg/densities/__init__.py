@@ -5,7 +5,7 @@ from predcg.densities.deterministic import DeterministicMLP
 from predcg.densities.flow import Flow
 from predcg.densities.gaussian import FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.densities.mixture import GaussianMixtureMLP
-from predcg.densities.spins import Majority, MajorityBlocks, SpinBlocks, SpinChain, fine_moments, log_evidence
+from predcg.densities.spins import Majority, MajorityBlocks, SpinBlocks, SpinChain, fine_correlations, fine_magnetisation, log_evidence
 
 __all__ = [
     "Conditional",
@@ -22,7 +22,8 @@ __all__ = [
     "SpinChain",
     "StandardNormal",
     "TrunkScale",
-    "fine_moments",
+    "fine_correlations",
+    "fine_magnetisation",
     "log_evidence",
     "sample_with_log_prob",
 ]

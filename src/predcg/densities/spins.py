@@ -237,14 +237,19 @@ class _OneFlip(Distribution):
         return torch.where((against <= 1).all(-1), -against.shape[-1] * math.log(self.block + 1), -torch.inf)
 
 
-def fine_moments(latent: SpinChain, decoder: SpinBlocks | MajorityBlocks) -> tuple[float, Tensor]:
-    """Magnetisation and correlations R_l, l = 1 to n/2, of x on a ring under p(x|X) p(X), from exact sums over coarse chains."""
+def fine_magnetisation(latent: SpinChain, decoder: SpinBlocks | MajorityBlocks) -> float:
+    """⟨1/n Σ_i x_i⟩ under p(x|X) p(X), from exact sums over coarse chains."""
+    return decoder.alignment[0] * latent.spins().means().mean().item()
+
+
+def fine_correlations(latent: SpinChain, decoder: SpinBlocks | MajorityBlocks) -> Tensor:
+    """R_l = ⟨x_i x_{i+l}⟩ averaged over i, for l = 1 to n/2 of a ring, (n/2,), float64, likewise."""
     alone, together = decoder.alignment
-    spins = latent.spins()
-    coarse = torch.cat([spins.correlations(), spins.correlations().flip(0)[latent.size % 2 == 0 :]])  # at distances 1 to n_c - 1
+    near = latent.spins().correlations()  # of coarse spins up to half around the ring; the other half is its mirror image
+    coarse = torch.cat([near, near.flip(0)[latent.size % 2 == 0 :]])
     apart = torch.cat([coarse.new_tensor([together]), alone**2 * coarse])
     places, lags = torch.arange(decoder.block), torch.arange(1, latent.size * decoder.block // 2 + 1)
-    return alone * spins.means().mean().item(), apart[(places + lags.unsqueeze(-1)) // decoder.block % latent.size].mean(-1)
+    return apart[(places + lags.unsqueeze(-1)) // decoder.block % latent.size].mean(-1)
 
 
 def log_evidence(latent: SpinChain, decoder: SpinBlocks, x: Tensor) -> Tensor:

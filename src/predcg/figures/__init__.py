@@ -4,12 +4,16 @@ from predcg.figures.ablation import minor_well, recovered_mass
 from predcg.figures.bands import observable_bands, rg_bands
 from predcg.figures.chains import gibbs_acceptance
 from predcg.figures.coding import decoded, encoded
+from predcg.figures.couplings import coupling_path
 from predcg.figures.coverage import coverage
 from predcg.figures.decoding import decoder_walk, dihedral_maps
 from predcg.figures.efficiency import efficiency
 from predcg.figures.evolution import histograms, moments
 from predcg.figures.explained import explained
 from predcg.figures.gradients import gradient_noise
+from predcg.figures.ising import spin_correlations, spin_magnetisation, spin_parameters
+from predcg.figures.ising_errors import spin_bands, spin_errors
+from predcg.figures.ising_speed import ising_speed
 from predcg.figures.latent import latent_map
 from predcg.figures.molecule import bond_lengths, energy_histogram, ramachandran, rg_histogram
 from predcg.figures.networks import networks
@@ -26,6 +30,7 @@ __all__ = [
     "atom_spread",
     "bond_lengths",
     "bounds",
+    "coupling_path",
     "coverage",
     "decoded",
     "decoder_walk",
@@ -38,6 +43,7 @@ __all__ = [
     "gibbs_acceptance",
     "gradient_noise",
     "histograms",
+    "ising_speed",
     "ladder",
     "latent_map",
     "minor_well",
@@ -51,6 +57,11 @@ __all__ = [
     "rg_bands",
     "rg_histogram",
     "sampling_speed",
+    "spin_bands",
+    "spin_correlations",
+    "spin_errors",
+    "spin_magnetisation",
+    "spin_parameters",
     "structure_strip",
     "target",
     "tempering",
