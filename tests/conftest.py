@@ -8,7 +8,7 @@ import torch
 
 from predcg.densities import DeterministicMLP, Flow, FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.model import Model
-from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown
+from predcg.systems import DoubleWell, GaussianMixture, Harmonic, IsingChain, Molecule, MuellerBrown
 
 NET = {"hidden": [8, 8], "activations": ["Tanh", "SELU"]}
 
@@ -33,14 +33,18 @@ SOLVABLE = {
 }
 
 
-@pytest.fixture(params=[*SOLVABLE, "ala2"])
+def ising() -> IsingChain:
+    return IsingChain(sites=6, coupling=1.5, reach=2, decay=1.0, field=0.3, beta=0.5)
+
+
+@pytest.fixture(params=[*SOLVABLE, "ising_chain", "ala2"])
 def system(request, ala2):
-    return ala2 if request.param == "ala2" else SOLVABLE[request.param]()
+    return ala2 if request.param == "ala2" else (SOLVABLE | {"ising_chain": ising})[request.param]()
 
 
 @pytest.fixture(params=SOLVABLE)
 def solvable(request):
-    """Every system that knows its exact answers."""
+    """Every system of real coordinates that knows its exact answers; of spins see test_ising.py."""
     return SOLVABLE[request.param]()
 
 

@@ -78,21 +78,39 @@ class Spins(NamedTuple):
         with torch.enable_grad():
             return torch.autograd.grad(self._replace(field=field).log_z().sum(), field)[0].detach()
 
-    def correlations(self) -> Tensor:
-        """⟨s_i s_{i+l}⟩ of one chain, averaged over i, for l = 1 to n/2 on a ring of equal fields and to n - 1 on an open chain.
+    @torch.no_grad()
+    def mean(self) -> Tensor:
+        """⟨s_i⟩ of one chain, averaged over i; a ring has equal fields."""
+        if not self.periodic:
+            return self.means().mean()
+        return self._signed(self.messages(), len(self.field)).diagonal().sum()
 
-        With spin i held up or down the means of all others are those given it; on the ring one i stands for all.
-        """
+    @torch.no_grad()
+    def correlations(self) -> Tensor:
+        """⟨s_i s_{i+l}⟩ of one chain, averaged over i, for l = 1 to n/2 on a ring, which has equal fields, and to n - 1 on an open chain."""
+        if not self.periodic:
+            return self._held()
+        size, messages = len(self.field), self.messages()
+        return torch.stack([(self._signed(messages, lag) * self._signed(messages, size - lag).T).sum() for lag in range(1, size // 2 + 1)])
+
+    def _signed(self, messages: list[Tensor], length: int) -> Tensor:
+        """exp of the messages over so many sites of a ring, with the sign of the first of them, over as large a power of Z."""
         size = len(self.field)
-        held = torch.arange(1 if self.periodic else size, device=self.field.device)
+        h = (self.field[0] + self._coupled(self._before(), size)).unsqueeze(-1)
+        rest = messages[size - length + 1] - length / size * self._close(messages[0])
+        down, up = (torch.cat([rest[spin::2]] * 2) for spin in (0, 1))
+        return (up + h).exp() - (down - h).exp()
+
+    def _held(self) -> Tensor:
+        """Of an open chain: with spin i held up or down the means of all others are those given it."""
+        size = len(self.field)
+        held = torch.arange(size, device=self.field.device)
         up_down = self.field.new_tensor([[1.0], [-1.0]])
-        field = self.field.detach().expand(2, len(held), size).clone()
+        field = self.field.expand(2, size, size).clone()
         field[:, held, held] += HELD * up_down
         spins = self._replace(field=field)
-        share = spins.log_z().detach().softmax(0)  # of i up and down
+        share = spins.log_z().softmax(0)  # of i up and down
         products = ((share * up_down).unsqueeze(-1) * spins.means()).sum(0)
-        if self.periodic:
-            return products[0, 1 : size // 2 + 1]
         return torch.stack([products.diagonal(lag).mean() for lag in range(1, size)])
 
     def sample(self, count: int) -> Tensor:

@@ -239,7 +239,7 @@ class _OneFlip(Distribution):
 
 def fine_magnetisation(latent: SpinChain, decoder: SpinBlocks | MajorityBlocks) -> float:
     """⟨1/n Σ_i x_i⟩ under p(x|X) p(X), from exact sums over coarse chains."""
-    return decoder.alignment[0] * latent.spins().means().mean().item()
+    return decoder.alignment[0] * latent.spins().mean().item()
 
 
 def fine_correlations(latent: SpinChain, decoder: SpinBlocks | MajorityBlocks) -> Tensor:

@@ -13,7 +13,6 @@ from predcg.figures.explained import explained
 from predcg.figures.gradients import gradient_noise
 from predcg.figures.ising import spin_correlations, spin_magnetisation, spin_parameters
 from predcg.figures.ising_errors import spin_bands, spin_errors
-from predcg.figures.ising_speed import ising_speed
 from predcg.figures.latent import latent_map
 from predcg.figures.molecule import bond_lengths, energy_histogram, ramachandran, rg_histogram
 from predcg.figures.networks import networks
@@ -21,6 +20,7 @@ from predcg.figures.planar import bounds, profile, target
 from predcg.figures.precisions import precisions
 from predcg.figures.sampling import ladder
 from predcg.figures.speed import energy_speed, sampling_speed
+from predcg.figures.spin_speed import ising_speed
 from predcg.figures.structures import atom_spread, structure_strip
 from predcg.figures.tempering import tempering
 from predcg.figures.training import training

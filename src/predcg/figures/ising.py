@@ -43,8 +43,8 @@ def spin_parameters(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             apart.append(_z(pairs))
             steep.append(numbers[f"{name}_{size:g}"])
             if len(both) == 2:
-                (one, error), (other, other_error) = (_mean([of[False, field, seed] for seed in seeds]) for field in both)
-                skew.append((one - other) / math.hypot(error, other_error))
+                left, right = ([of[False, field, seed] for seed in seeds] for field in both)
+                skew.append((_mean(left)[0] - _mean(right)[0]) / (math.hypot(_mean(left)[1], _mean(right)[1]) or math.nan))
         numbers |= {f"{name}_sampled_z": max(map(abs, apart)), f"{name}_symmetry_z": max(map(abs, skew))}
         numbers[f"{name}_sampled_rms_z"] = math.sqrt(np.square(apart).mean())
         numbers[f"{name}_rising"] = float(np.mean([more > less for less, more in itertools.pairwise(steep)]))
@@ -66,7 +66,8 @@ def spin_magnetisation(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     numbers = {}
     for colour, (name, same) in zip(COLOURS, grouped(runs, _method).items(), strict=False):
         predicted = {field: np.mean([magnetisation(run) for run in at]) for field, at in grouped(same, _field).items()}
-        axes.plot(predicted, predicted.values(), "o--" if name == "relative_entropy" else "o", markersize=3.5, color=colour, label=name.replace("_", " "))
+        line = "o--" if name == "relative_entropy" else "o"
+        axes.plot(list(predicted), list(predicted.values()), line, markersize=3.5, color=colour, label=name.replace("_", " "))
         numbers[f"deviation_{name}"] = max(abs(value - exact[field]) for field, value in predicted.items())
         numbers[f"mean_ratio_{name}"] = float(np.mean([value / exact[field] for field, value in predicted.items() if field]))
     axes.set(xlabel=FIELD, ylabel="magnetisation per spin", ylim=(-1.05, 1.05))
@@ -149,4 +150,4 @@ def _mean(values: list[float]) -> tuple[float, float]:
 
 def _z(values: list[float]) -> float:
     mean, error = _mean(values)
-    return mean / error if error else 0.0
+    return mean / (error or math.nan)  # nothing is known from one

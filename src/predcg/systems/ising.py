@@ -70,7 +70,7 @@ class IsingChain(System):
     def magnetisation(self) -> float:
         """⟨1/n Σ_i x_i⟩."""
         self._countable()
-        return self.spins.means().mean().item()
+        return self.spins.mean().item()
 
     def correlations(self) -> Tensor:
         """R_l = ⟨x_i x_{i+l}⟩ averaged over i, for l = 1 to n/2 on a ring and to n - 1 on an open chain, float64."""
