@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from predcg.batch import Batch
-from predcg.densities import GaussianMLP, FreeScale, Majority, MajorityBlocks, SpinBlocks, SpinChain, StandardNormal
+from predcg.densities import FreeScale, GaussianMLP, Majority, MajorityBlocks, SpinBlocks, SpinChain, StandardNormal
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives import EM, ExactEM, RelativeEntropy
@@ -136,7 +136,7 @@ def test_em_is_for_spins_and_for_data(frames):
     identity = {"hidden": [1], "activations": ["Identity"], "scale": FreeScale}
     other = Model(StandardNormal(1), GaussianMLP(1, 32, **identity), GaussianMLP(32, 1, **identity))
     for objective in (EM(samples=1, sweeps=1), ExactEM()):
-        with pytest.raises(InputError, match="latent=spin_chain and decoder=spin_blocks; found StandardNormal and GaussianMLP"):
+        with pytest.raises(InputError, match="EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks; found StandardNormal and GaussianMLP"):
             objective(other, RING, frames)
         with pytest.raises(InputError, match="there are none"):
             objective(model_of(), RING, Batch.of(torch.zeros(0, 32)))

@@ -169,7 +169,7 @@ BAD = {
     "empty grid of fields": (["experiment=schoberl2015/em", "system.field="], "system.field: expected a finite number; found ''"),
     "no frames": (["experiment=schoberl2015/em", "acquisition.frames=0"], "acquisition.frames: expected at least 1; found 0"),
     "agreement": (["experiment=schoberl2015/em", "decoder.agreement=1.0"], r"decoder.agreement: expected a probability θ_cf in \(0, 1\); found 1.0"),
-    "spins for molecules": (["experiment=double_well/forward_kl", "objective=em"], "EM is for coarse spins; expected latent=spin_chain and decoder=spin_blocks"),
+    "spins for molecules": (["experiment=double_well/forward_kl", "objective=em"], "EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks"),
     "posterior of spins": (["experiment=double_well/forward_kl", "posterior=observed_data"], "posterior: expected latent=spin_chain and decoder=spin_blocks"),
     "gibbs of a plane": (["experiment=double_well/forward_kl", "acquisition=simulate", "sampler=gibbs"], "Gibbs sampling is for system=ising_chain; found DoubleWell"),
     "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10, .*; found 15"),

@@ -23,7 +23,7 @@ class Spins(NamedTuple):
 
     >>> ring = Spins(torch.zeros(4, dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64), torch.zeros(()), periodic=True)
     >>> ring.log_z()  # log((2 cosh K)^4 + (2 sinh K)^4)
-    tensor(3.2975, dtype=torch.float64)
+    tensor(3.2976, dtype=torch.float64)
     """
 
     field: Tensor

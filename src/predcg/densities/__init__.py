@@ -5,7 +5,7 @@ from predcg.densities.deterministic import DeterministicMLP
 from predcg.densities.flow import Flow
 from predcg.densities.gaussian import FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.densities.mixture import GaussianMixtureMLP
-from predcg.densities.spins import Majority, MajorityBlocks, SpinBlocks, SpinChain, fine_correlations, fine_magnetisation, log_evidence
+from predcg.densities.spins import Majority, MajorityBlocks, SpinBlocks, SpinChain, check_spins, fine_correlations, fine_magnetisation, log_evidence
 
 __all__ = [
     "Conditional",
@@ -22,6 +22,7 @@ __all__ = [
     "SpinChain",
     "StandardNormal",
     "TrunkScale",
+    "check_spins",
     "fine_correlations",
     "fine_magnetisation",
     "log_evidence",

@@ -258,6 +258,13 @@ def log_evidence(latent: SpinChain, decoder: SpinBlocks, x: Tensor) -> Tensor:
     return latent.spins(field).log_z() - latent.spins().log_z() + constant
 
 
+def check_spins(latent: Density, decoder: Density, what: str) -> None:
+    """Raise InputError, which says what asks, on any other densities than these two, of which sums over the coarse spins are known."""
+    if not (isinstance(latent, SpinChain) and isinstance(decoder, SpinBlocks)):
+        found = f"{type(latent).__name__} and {type(decoder).__name__}"
+        raise InputError(f"{what}: expected latent=spin_chain and decoder=spin_blocks; found {found}")
+
+
 def _block(coarse: int, fine: int) -> int:
     if coarse < 1 or fine % coarse:
         raise InputError(f"z: expected a divisor of the {fine} fine spins, so that all blocks are equally long; found {coarse} coarse spins")

@@ -88,7 +88,7 @@ def spin_correlations(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     numbers = {}
     for colour, (name, same) in zip(COLOURS, grouped(runs, what_varies(runs)).items(), strict=False):
         predicted = np.array([correlations(run) for run in same])
-        axes.plot(lags, predicted.mean(0), "o-", markersize=3, linewidth=1, color=colour, label=name.replace("_", " "))
+        axes.plot(lags, predicted.mean(0), "o-", markersize=3, linewidth=1, color=colour, label=plain(name))
         numbers |= mean_over_seeds([{"correlation_off": relative_error(one, exact)} for one in predicted], f"_{name}")
     axes.set(xlabel="distance l (sites)", ylabel="correlation R_l")
     axes.legend()
@@ -114,6 +114,11 @@ def what_varies(runs: list[Run]):
     """Of frames, block length and terms of the coarse energy the one that differs between runs, as the name of a run's group."""
     kinds = (lambda run: f"{len(run.data.train.x):04d}_frames", lambda run: f"blocks_of_{run.model.decoder.block:02d}", terms)
     return max(kinds, key=lambda kind: len(set(map(kind, runs))))
+
+
+def plain(name: str) -> str:
+    """The name of a group as a legend shows it."""
+    return name.lstrip("0").replace("_0", " ").replace("_", " ")
 
 
 def terms(run: Run) -> str:

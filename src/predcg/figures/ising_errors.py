@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from predcg.densities import fine_correlations, fine_magnetisation
-from predcg.figures.ising import FIELD, correlations, magnetisation, relative_error, what_varies
+from predcg.figures.ising import FIELD, correlations, magnetisation, plain, relative_error, what_varies
 from predcg.figures.style import EXACT, MODEL, grouped, mean_over_seeds, needs, new
 from predcg.results import Run
 from predcg.systems import IsingChain
@@ -47,7 +48,7 @@ def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
                 fields, lags = [run.system.field for run in along], np.arange(1, len(exact_r) + 1)
                 _draw(over, fields, (low, high), [magnetisation(run) for run in along], truth)
                 _draw(at_zero, lags, (low_r, high_r), correlations(zero), exact_r)
-        over.set(xlabel=FIELD, ylabel="magnetisation", title=name.lstrip("0").replace("_", " "), ylim=(-0.05, 1.05))
+        over.set(xlabel=FIELD, ylabel="magnetisation", title=plain(name), ylim=(-0.05, 1.05))
         at_zero.set(xlabel="distance l (sites)", ylabel="R_l at μ = 0", ylim=(-0.25, 0.8))
         numbers |= mean_over_seeds(per_seed, f"_{name}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -77,14 +78,16 @@ def spin_errors(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             axes.plot([place] * len(of_group), [one[key] for one in of_group], ".", color=MODEL, alpha=0.4, markeredgewidth=0)
         axes.plot(at, [numbers[f"{key}_{name}"] for name in groups], "o-", color=MODEL, markersize=4)
         axes.set(yscale="log", ylabel=f"relative error of {label}")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         if at is frames:
             slopes = [np.polyfit(np.log(frames), np.log([one[key] for one in of_seed]), 1)[0] for of_seed in zip(*errors.values(), strict=True)]
             numbers[f"{key}_slope"], numbers[f"{key}_slope_error"] = float(np.mean(slopes)), float(np.std(slopes, ddof=1) / math.sqrt(len(slopes)))
             axes.set(xscale="log", xlabel="frames", xticks=frames, xticklabels=frames)
             axes.set_title(f"slope {numbers[f'{key}_slope']:.2f} ± {numbers[f'{key}_slope_error']:.2f}")
-            axes.minorticks_off()
         else:
-            axes.set_xticks(at, [name.replace("_", " ") for name in groups])
+            axes.set_xticks(at, [plain(name) for name in groups])
+        axes.minorticks_off()
     return figure, numbers
 
 

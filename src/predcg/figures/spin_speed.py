@@ -3,7 +3,6 @@
 import time
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from predcg.batch import Batch
@@ -36,8 +35,8 @@ def ising_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             start = chain.start(SPINS // sites)
             for form, threads in (("batched, 1 thread", 1), ("batched, 2 threads", 2)):
                 with threads_set(threads):
-                    rates[form].append(SPINS / _fastest(lambda: chain.spins.gibbs(start, 5)) * 5)
-            rates["site after site in NumPy"].append(SPINS / _fastest(lambda: _loop(start.numpy().T.copy(), chain.spins)))
+                    rates[form].append(SPINS / _fastest(lambda: chain.spins().gibbs(start, 5)) * 5)
+            rates["site after site in NumPy"].append(SPINS / _fastest(lambda: _loop(start.numpy().T.copy(), chain.spins())))
             batch = Batch.of(chain.start(FRAMES))
             for form, objective in (("EM", EM(samples=5, sweeps=10)), ("EM, exact", ExactEM())):
                 model = Model(

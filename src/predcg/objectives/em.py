@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.densities import SpinBlocks, SpinChain, log_evidence
+from predcg.densities import check_spins, log_evidence
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms
@@ -55,9 +55,7 @@ class ExactEM(Objective):
 
 
 def _check(model: Model, batch: Batch) -> None:
-    if not (isinstance(model.latent, SpinChain) and isinstance(model.decoder, SpinBlocks)):
-        found = f"{type(model.latent).__name__} and {type(model.decoder).__name__}"
-        raise InputError(f"objective: EM is for coarse spins; expected latent=spin_chain and decoder=spin_blocks; found {found}")
+    check_spins(model.latent, model.decoder, "objective: EM is for coarse spins")
     if not len(batch.x):
         raise InputError("objective: EM learns from data, and there are none; choose acquisition=exact or simulate")
 

@@ -10,8 +10,7 @@ from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from predcg.batch import Batch
-from predcg.densities import SpinBlocks, SpinChain, log_evidence
-from predcg.errors import InputError
+from predcg.densities import check_spins, log_evidence
 from predcg.model import Model
 from predcg.posteriors.posterior import Posterior, Weights, needs_data
 from predcg.priors import Prior
@@ -51,9 +50,7 @@ class _OfSpins(Posterior):
 
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> Joint:
         needs_data(batch)
-        if not (isinstance(model.latent, SpinChain) and isinstance(model.decoder, SpinBlocks)):
-            found = f"{type(model.latent).__name__} and {type(model.decoder).__name__}"
-            raise InputError(f"posterior: expected latent=spin_chain and decoder=spin_blocks; found {found}; choose posterior=laplace or none")
+        check_spins(model.latent, model.decoder, "posterior")
         theta, frames = model.latent.energy.weight.detach().double(), len(batch.x)
         of_prior = (frames * prior.weight * prior.precision(theta)).flatten()
         curvature = self.curvature(model, batch) + torch.diag(torch.cat([of_prior, of_prior.new_zeros(1)]))

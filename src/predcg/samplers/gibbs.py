@@ -32,6 +32,6 @@ class Gibbs(Chain):
         return {"x": start, "u": system.energy(start)}
 
     def advance(self, system: System, state: dict, steps: int, bias: Bias | None, noise: torch.Generator) -> None:
-        state["x"] = system.spins.gibbs(state["x"], steps, noise)
+        state["x"] = system.spins().gibbs(state["x"], steps, noise)
         state["u"] = system.energy(state["x"])
         system.evaluations += steps * len(state["x"])

@@ -50,14 +50,13 @@ class IsingChain(System):
         strength = torch.arange(1, reach + 1, dtype=torch.float64) ** -float(decay)
         self.register_buffer("pair", coupling * strength / strength.sum(), persistent=False)
 
-    @property
     def spins(self) -> Spins:
         """exp(-u) as weights of spins, in float64."""
         pair = self.beta * self.pair.double()
         return Spins(pair.new_full((self.size,), self.beta * self.field), pair, pair.new_zeros(()), self.periodic)
 
     def energy(self, x: Tensor) -> Tensor:
-        return -Spins(*(part.to(x) for part in self.spins[:3]), self.periodic).log_weight(x)
+        return -Spins(*(part.to(x) for part in self.spins()[:3]), self.periodic).log_weight(x)
 
     def start(self, n: int) -> Tensor:
         """Free spins, (n, sites)."""
@@ -65,25 +64,25 @@ class IsingChain(System):
 
     def sample(self, n: int) -> Tensor:
         self._countable()
-        return self.spins.sample(n).to(self.masses)
+        return self.spins().sample(n).to(self.masses)
 
     def magnetisation(self) -> float:
         """⟨1/n Σ_i x_i⟩."""
         self._countable()
-        return self.spins.mean().item()
+        return self.spins().mean().item()
 
     def correlations(self) -> Tensor:
         """R_l = ⟨x_i x_{i+l}⟩ averaged over i, for l = 1 to n/2 on a ring and to n - 1 on an open chain, float64."""
         self._countable()
-        return self.spins.correlations()
+        return self.spins().correlations()
 
     def exact(self) -> dict[str, float]:
         """log_z, magnetisation, and correlation_<l> for the first lags."""
-        answers = {"log_z": self.spins.log_z().item(), "magnetisation": self.magnetisation()}
+        answers = {"log_z": self.spins().log_z().item(), "magnetisation": self.magnetisation()}
         return answers | {f"correlation_{lag}": value for lag, value in enumerate(self.correlations()[:LAGS].tolist(), 1)}
 
     def _countable(self) -> None:
-        if not self.spins.countable:
+        if not self.spins().countable:
             raise InputError(
                 f"system: {self.size} sites that interact over {len(self.pair)} have too many states for transfer matrices; use acquisition=simulate sampler=gibbs"
             )
