@@ -167,6 +167,7 @@ def test_evidence_and_fine_moments_are_sums_over_the_coarse_chain(latent):
         (lambda: SpinBlocks(4, 32, 1.0), r"decoder.agreement: expected a probability θ_cf in \(0, 1\); found 1.0"),
         (lambda: SpinBlocks(4, 32, -0.1), "decoder.agreement"),
         (lambda: SpinChain(4, 4, False, False, 0.0, 1.0), "latent.reach: expected between 0 and one less than the z = 4 coarse spins; found 4"),
+        (lambda: SpinChain(2, 1, False, True, 0.0, 1.0), "latent.triple: expected at least 3 coarse spins; found z = 2"),
         (lambda: SpinChain(4, 0, False, False, 0.0, 1.0), "latent: expected at least one coupling"),
     ],
 )

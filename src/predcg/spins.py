@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 ENTRIES = 2**25  # of the largest set of transfer matrices: 32 sites that interact over 10, a quarter of a GB
-NEVER = -300.0  # log of no weight; finite, as are its exponentials and their squares, so that first and second derivatives are too
 HELD = 40.0  # a field that holds a spin: the other direction has e^-80 of the weight
 CHAINS, RUNGS = 1000, 100  # of annealed importance sampling; our choice
 
@@ -51,25 +50,25 @@ class Spins(NamedTuple):
 
         The gradient by f_i is the mean of s_i, that by K_k and T the means of their sums.
         """
-        return self._close(self.messages()[0]) if self.countable else self._annealed()
+        return self._total(self.messages()[0]) if self.countable else self._annealed()
 
-    def messages(self) -> list[Tensor]:
-        """log of the summed weight of sites t, ..., n - 1, for t = 0 to n: (..., 2^m, E) given the m spins before t and the end.
+    def messages(self) -> list["Summed"]:
+        """The summed weight of sites t, ..., n - 1, for t = 0 to n, given the m spins before t and the end.
 
-        A state counts -1 as 0 and +1 as 1, the latest spin as its last digit. On a ring the end is that the last m spins are those before
-        site 0, E = 2^m; an open chain has one end, E = 1.
+        A state of m spins counts -1 as 0 and +1 as 1, the latest spin as its last digit. On a ring the end is that the last m spins are those
+        before site 0, E = 2^m; an open chain has one end, E = 1.
         """
-        size = self.field.shape[-1]
-        states = 2**self.memory
-        before = self._before()
-        end = self.field.new_zeros(states, 1)
-        if self.periodic:
-            end = torch.full((states, states), NEVER, dtype=end.dtype, device=end.device).fill_diagonal_(0.0)
-        found = [end.expand(*self.field.shape[:-1], *end.shape)]
-        for site in reversed(range(size)):
-            h = (self.field[..., site, None] + self._coupled(before, site)).unsqueeze(-1)
-            down, up = (torch.cat([found[-1][..., spin::2, :]] * 2, -2) for spin in (0, 1))
-            found.append(torch.logaddexp(up + h, down - h))
+        batch, before = self.field.shape[:-1], self._before()
+        states = len(before)
+        end = torch.eye(states, dtype=self.field.dtype, device=self.field.device) if self.periodic else self.field.new_ones(states, 1)
+        found = [Summed(end.expand(*batch, *end.shape), self.field.new_zeros(batch))]
+        for site in reversed(range(self.field.shape[-1])):
+            rest, factor = found[-1], self._boltzmann(before, site)
+            down, up = (rest.share[..., spin::2, :].unsqueeze(-3) for spin in (0, 1))
+            share = (up * factor + down / factor).flatten(-3, -2)
+            # A constant for each chain, taken out and counted, so that long chains stay in range.
+            largest = share.detach().amax((-2, -1))
+            found.append(Summed(share / largest[..., None, None], rest.log_scale + largest.log()))
         return found[::-1]
 
     def means(self) -> Tensor:
@@ -93,13 +92,13 @@ class Spins(NamedTuple):
         size, messages = len(self.field), self.messages()
         return torch.stack([(self._signed(messages, lag) * self._signed(messages, size - lag).T).sum() for lag in range(1, size // 2 + 1)])
 
-    def _signed(self, messages: list[Tensor], length: int) -> Tensor:
-        """exp of the messages over so many sites of a ring, with the sign of the first of them, over as large a power of Z."""
+    def _signed(self, messages: list["Summed"], length: int) -> Tensor:
+        """Weights of so many sites of a ring, with the sign of the first of them, over as large a power of Z."""
         size = len(self.field)
-        h = (self.field[0] + self._coupled(self._before(), size)).unsqueeze(-1)
-        rest = messages[size - length + 1] - length / size * self._close(messages[0])
-        down, up = (torch.cat([rest[spin::2]] * 2) for spin in (0, 1))
-        return (up + h).exp() - (down - h).exp()
+        rest, factor = messages[size - length + 1], self._boltzmann(self._before(), size)
+        down, up = (rest.share[spin::2] for spin in (0, 1))
+        scale = (rest.log_scale - length / size * self._total(messages[0])).exp()
+        return scale * (up * factor - down / factor).flatten(0, 1)
 
     def _held(self) -> Tensor:
         """Of an open chain: with spin i held up or down the means of all others are those given it."""
@@ -118,15 +117,15 @@ class Spins(NamedTuple):
         messages, before = self.messages(), self._before()
         states = len(before)
         if self.periodic:
-            state = messages[0].diagonal().softmax(0).multinomial(count, replacement=True)
+            state = messages[0].share.diagonal().multinomial(count, replacement=True)
         else:
             state = torch.zeros(count, dtype=torch.long, device=self.field.device)
         end, spins = state if self.periodic else torch.zeros_like(state), []
         for site, rest in enumerate(messages[1:]):
-            h = (self.field[site] + self._coupled(before, site))[state]
+            square = self._boltzmann(before, site).flatten()[state] ** 2
             follow = 2 * state % states
-            odds = 2 * h + rest[follow + 1, end] - rest[follow, end]
-            up = torch.rand_like(odds) < odds.sigmoid()
+            odds = square * rest.share[follow + 1, end] / rest.share[follow, end]
+            up = torch.rand_like(odds) * (1 + 1 / odds) < 1
             state = follow + up
             spins.append(up)
         return torch.stack(spins, -1).to(self.field) * 2 - 1
@@ -171,21 +170,23 @@ class Spins(NamedTuple):
     def _scaled(self, factor: float) -> "Spins":
         return Spins(factor * self.field, factor * self.pair, factor * self.triple, self.periodic)
 
-    def _close(self, first: Tensor) -> Tensor:
-        return first.diagonal(dim1=-2, dim2=-1).logsumexp(-1) if self.periodic else first[..., 0, 0]
+    def _total(self, first: "Summed") -> Tensor:
+        ends = first.share.diagonal(dim1=-2, dim2=-1).sum(-1) if self.periodic else first.share[..., 0, 0]
+        return ends.log() + first.log_scale
 
     def _before(self) -> Tensor:
         """The spins before a site in every state, latest first, (2^m, m)."""
         states = torch.arange(2**self.memory, device=self.field.device)
         return torch.stack([(states >> k) % 2 for k in range(self.memory)], -1).to(self.field) * 2 - 1
 
-    def _coupled(self, before: Tensor, site: int) -> Tensor:
-        """What the spins before a site add to its field, (2^m,)."""
+    def _boltzmann(self, before: Tensor, site: int) -> Tensor:
+        """exp of the field that a site has with that of the spins before it, (..., 2, 2^m / 2, 1), by the earliest of these first."""
         pairs = len(self.pair) if self.periodic else min(len(self.pair), site)
         h = before[:, :pairs] @ self.pair[:pairs].to(before)
         if self.memory > 1 and (self.periodic or site > 1):
             h = h + self.triple * before[:, 0] * before[:, 1]
-        return h
+        own = self.field[..., site % self.field.shape[-1], None]
+        return (own + h).exp().unflatten(-1, (2, -1)).unsqueeze(-1)
 
     def _colours(self, size: int) -> list[Tensor]:
         """Sites that do not see one another, in groups."""
@@ -197,6 +198,13 @@ class Spins(NamedTuple):
         size = self.field.shape[-1]
         at = sites + k
         return at % size if self.periodic else torch.where((at >= 0) & (at < size), at, size)
+
+
+class Summed(NamedTuple):
+    """Weights summed over sites: exp(log_scale) · share, (..., 2^m, E), whose largest entry is 1."""
+
+    share: Tensor
+    log_scale: Tensor
 
 
 def features(s: Tensor, reach: int, periodic: bool) -> Tensor:

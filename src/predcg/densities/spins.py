@@ -30,7 +30,7 @@ class SpinChain(Density):
         periodic: whether the chain is a ring.
 
     Raises:
-        InputError: a reach out of its range, or no coupling at all.
+        InputError: a reach out of its range, triples of fewer than three spins, or no coupling at all.
 
     >>> latent = SpinChain(size=4, reach=1, linear=False, triple=False, field=0.0, beta=0.5)
     >>> latent().log_prob(torch.ones(4)).exp()  # e^(4 K) / ((2 cosh K)^4 + (2 sinh K)^4), K = β θ_1 = ½
@@ -41,6 +41,8 @@ class SpinChain(Density):
         super().__init__()
         if not 0 <= reach < size:
             raise InputError(f"latent.reach: expected between 0 and one less than the z = {size} coarse spins; found {reach}")
+        if triple and size < 3:
+            raise InputError(f"latent.triple: expected at least 3 coarse spins; found z = {size}")
         names = [*(["lin"] if linear else []), *(str(k) for k in range(1, reach + 1)), *(["3rd"] if triple else [])]
         if not names:
             raise InputError("latent: expected at least one coupling; found reach 0 and neither linear nor triple; choose latent.linear=true")

@@ -78,6 +78,7 @@ class IsingChain(System):
 
     def exact(self) -> dict[str, float]:
         """log_z, magnetisation, and correlation_<l> for the first lags."""
+        self._countable()
         answers = {"log_z": self.spins().log_z().item(), "magnetisation": self.magnetisation()}
         return answers | {f"correlation_{lag}": value for lag, value in enumerate(self.correlations()[:LAGS].tolist(), 1)}
 
