@@ -1,11 +1,13 @@
 """Densities: modules that turn a context into a distribution."""
 
+from predcg.densities.coarse_spins import check_spins, fine_correlations, fine_magnetisation, log_evidence
 from predcg.densities.density import Conditional, Density, sample_with_log_prob
 from predcg.densities.deterministic import DeterministicMLP
 from predcg.densities.flow import Flow
 from predcg.densities.gaussian import FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.densities.mixture import GaussianMixtureMLP
-from predcg.densities.spins import Majority, MajorityBlocks, SpinBlocks, SpinChain, check_spins, fine_correlations, fine_magnetisation, log_evidence
+from predcg.densities.spin_blocks import Majority, MajorityBlocks, SpinBlocks
+from predcg.densities.spin_chain import SpinChain
 
 __all__ = [
     "Conditional",
