@@ -77,6 +77,7 @@ def test_magnetisation_is_told_by_method():
     for name, value in drawn.items():
         assert numbers[f"mean_ratio_{name}"] == pytest.approx(value / exact, abs=0.01)
         assert numbers[f"deviation_{name}"] == pytest.approx(abs(value - exact), abs=0.005)
+    assert {type(number) for number in numbers.values()} == {float}
 
 
 def test_correlations_and_errors_are_those_of_drawn_configurations():
@@ -107,6 +108,7 @@ def test_bands_cover_what_they_are_about():
     assert numbers["magnetisation_coverage_0060_frames"] == 1.0 and numbers["correlation_coverage_0060_frames"] >= 0.75
     assert numbers["magnetisation_coverage_2000_frames"] == 0.0
     assert numbers["band_width_2000_frames"] < numbers["band_width_0060_frames"]
+    assert {type(number) for number in numbers.values()} == {float}
 
 
 @pytest.mark.parametrize(("change", "name"), [({"frames": 40}, "0040_frames"), ({"coarse": 2}, "blocks_of_04"), ({"linear": True}, "[110]")])

@@ -45,12 +45,12 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             if not sparse:
                 axes.errorbar(steps[-1] + 8 + 3 * place, value, _deviations(run.weights)[place], fmt="o", markersize=3, color=colour, capsize=2)
         axes.axhline(0, color=EXACT, linewidth=0.6, linestyle=":")
-        title = "sparse prior" if sparse else "flat prior; at the end one standard deviation"
-        axes.set(xlabel="EM step", ylabel="coupling (kT / β)", title=f"{title}, {len(run.data.train.x)} frames")
+        title = "sparse prior" if sparse else "flat prior, with one standard deviation at the end"
+        axes.set(xlabel="EM step", ylabel="coupling (kT / β)", title=title)
     low, high = (bound(axes.get_ylim()[end] for axes in panels) for end, bound in enumerate((min, max)))
     for axes in panels:
         axes.set_ylim(low, high)
-    panels[0].legend(ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure, numbers
 
 

@@ -65,7 +65,7 @@ def spin_magnetisation(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.plot(grid, [exact[field] for field in grid], color=EXACT, label="exact")
     numbers = {}
     for colour, (name, same) in zip(COLOURS, grouped(runs, _method).items(), strict=False):
-        predicted = {field: np.mean([magnetisation(run) for run in at]) for field, at in grouped(same, _field).items()}
+        predicted = {field: float(np.mean([magnetisation(run) for run in at])) for field, at in grouped(same, _field).items()}
         line = "o--" if name == "relative_entropy" else "o"
         axes.plot(list(predicted), list(predicted.values()), line, markersize=3.5, color=colour, label=name.replace("_", " "))
         numbers[f"deviation_{name}"] = max(abs(value - exact[field]) for field, value in predicted.items())
