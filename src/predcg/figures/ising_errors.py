@@ -57,7 +57,7 @@ def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 @needs(IsingChain)
 def spin_errors(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """‖m - m_exact‖ / ‖m_exact‖ over the grid of fields and ‖R - R_exact‖ / ‖R_exact‖ over l at μ = 0, each seed a point, means a line.
+    """‖m - m_exact‖ / ‖m_exact‖ over the grid of fields and ‖R - R_exact‖ / ‖R_exact‖ over l at μ = 0, each seed a point, and their means.
 
     Numbers: both errors for each group, means over seeds; where the number of frames varies, the slopes of their logarithms by that of the frames, fitted to
     each seed.
@@ -76,7 +76,7 @@ def spin_errors(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for axes, key, label in zip(panels, ("magnetisation_off", "correlation_off"), ("magnetisation", "correlations at μ = 0"), strict=True):
         for place, of_group in zip(at, errors.values(), strict=True):
             axes.plot([place] * len(of_group), [one[key] for one in of_group], ".", color=MODEL, alpha=0.4, markeredgewidth=0)
-        axes.plot(at, [numbers[f"{key}_{name}"] for name in groups], "o-", color=MODEL, markersize=4)
+        axes.plot(at, [numbers[f"{key}_{name}"] for name in groups], "o-" if at is frames else "o", color=MODEL, markersize=4)
         axes.set(yscale="log", ylabel=f"relative error of {label}")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
