@@ -132,6 +132,18 @@ def test_figures_of_spins_are_drawn_of_spins_only():
         check_figures(["spin_correlations"], DoubleWell())
 
 
+@pytest.mark.parametrize("name", ["spin_parameters", "spin_magnetisation", "spin_errors", "spin_bands", "spin_correlations"])
+def test_an_empty_grid_of_fields_is_refused(name):
+    with pytest.raises(InputError, match="grid of fields|at μ = 0|every field of a grid"):
+        getattr(figures, name)([])
+
+
+@pytest.mark.parametrize(("field", "message"), [(0.0, "expected runs at a grid of fields μ; found none but μ = 0"), (0.9, "expected runs at μ = 0")])
+def test_errors_need_a_grid_and_its_centre(field, message):
+    with pytest.raises(InputError, match=message):
+        figures.spin_errors([run_of(field)])
+
+
 def test_speed_is_told_for_every_length(monkeypatch, capsys):
     monkeypatch.setattr(spin_speed, "SITES", [8, 16])
     monkeypatch.setattr(spin_speed, "SPINS", 256)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from predcg.densities import MajorityBlocks, fine_correlations, fine_magnetisation
+from predcg.errors import InputError
 from predcg.figures.style import BASINS, DATA, EXACT, MODEL, grouped, mean_over_seeds, needs, new
 from predcg.figures.training import column
 from predcg.results import Run
@@ -29,6 +30,8 @@ def spin_parameters(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     found = {_key(run): _parameters(run) for run in runs}
     fields = sorted({field for _, field, _ in found})
     seeds = sorted({seed for *_, seed in found})
+    if not runs or len(found) < 2 * len(fields) * len(seeds):
+        raise InputError("runs: expected objective=em and objective=exact_em at every field of a grid and every seed; mend the runs of the claim")
     for axes, (name, label) in zip(panels, symbols.items(), strict=True):
         of = {key: values[name] for key, values in found.items()}
         for summed, colour, marker, text in ((True, EXACT, "-", "coarse spins summed over"), (False, MODEL, "o", "coarse spins sampled")):
@@ -60,16 +63,15 @@ def spin_magnetisation(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     mean_ratio, that of predicted to exact magnetisation averaged over μ.
     """
     figure, (axes,) = new(width=5.0, height=3.4)
-    exact = {run.system.field: run.system.magnetisation() for run in _one_each(runs)}
-    grid = sorted(exact)
-    axes.plot(grid, [exact[field] for field in grid], color=EXACT, label="exact")
+    exact = exact_magnetisations(runs)
+    axes.plot(list(exact), list(exact.values()), color=EXACT, label="exact")
     numbers = {}
     for colour, (name, same) in zip(COLOURS, grouped(runs, _method).items(), strict=False):
-        predicted = {field: float(np.mean([magnetisation(run) for run in at])) for field, at in grouped(same, _field).items()}
+        predicted = {field: float(np.mean([magnetisation(run) for run in at])) for field, at in grouped(same, _field).items() if field}
         line = "o--" if name == "relative_entropy" else "o"
         axes.plot(list(predicted), list(predicted.values()), line, markersize=3.5, color=colour, label=name.replace("_", " "))
         numbers[f"deviation_{name}"] = max(abs(value - exact[field]) for field, value in predicted.items())
-        numbers[f"mean_ratio_{name}"] = float(np.mean([value / exact[field] for field, value in predicted.items() if field]))
+        numbers[f"mean_ratio_{name}"] = float(np.mean([value / exact[field] for field, value in predicted.items()]))
     axes.set(xlabel=FIELD, ylabel="magnetisation per spin", ylim=(-1.05, 1.05))
     axes.legend()
     return figure, numbers
@@ -82,7 +84,7 @@ def spin_correlations(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     Numbers: correlation_off, ‖R - R_exact‖ / ‖R_exact‖ over l, mean over seeds, with its standard error, for each.
     """
     figure, (axes,) = new(width=5.0, height=3.4)
-    exact = runs[0].system.correlations().numpy()
+    exact = exact_correlations(runs)
     lags = np.arange(1, len(exact) + 1)
     axes.plot(lags, exact, color=EXACT, label="exact", zorder=5)
     numbers = {}
@@ -93,6 +95,22 @@ def spin_correlations(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.set(xlabel="distance l (sites)", ylabel="correlation R_l")
     axes.legend()
     return figure, numbers
+
+
+def exact_magnetisations(runs: list[Run]) -> dict[float, float]:
+    """By field, ascending, but for μ = 0. Raises InputError where nothing else is there."""
+    systems = {run.system.field: run.system for run in sorted(runs, key=_field) if run.system.field}
+    if not systems:
+        raise InputError("system.field: expected runs at a grid of fields μ; found none but μ = 0; add system.field=0.3,0.9 to the runs")
+    return {field: system.magnetisation() for field, system in systems.items()}
+
+
+def exact_correlations(runs: list[Run]) -> np.ndarray:
+    """R_l at μ = 0. Raises InputError where no run is there."""
+    found = [run.system for run in runs if not run.system.field]
+    if not found:
+        raise InputError("system.field: expected runs at μ = 0, where R_l is compared; found none; add system.field=0 to the runs")
+    return found[0].correlations().numpy()
 
 
 def magnetisation(run: Run) -> float:
@@ -133,10 +151,6 @@ def _method(run: Run) -> str:
 
 def _field(run: Run) -> float:
     return run.system.field
-
-
-def _one_each(runs: list[Run]) -> list[Run]:
-    return [same[0] for same in grouped(runs, _field).values()]
 
 
 def _key(run: Run) -> tuple[bool, float, int]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from predcg.densities import fine_correlations, fine_magnetisation
-from predcg.figures.ising import FIELD, correlations, magnetisation, plain, relative_error, what_varies
+from predcg.figures.ising import FIELD, correlations, exact_correlations, exact_magnetisations, magnetisation, plain, relative_error, what_varies
 from predcg.figures.style import EXACT, MODEL, grouped, mean_over_seeds, needs, new
 from predcg.results import Run
 from predcg.systems import IsingChain
@@ -25,11 +25,10 @@ def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     Numbers, for each number of frames or length of block, whichever varies: the share of exact magnetisations, over fields and seeds, and of
     exact R_l, over l and seeds, that are in their band (nominal 0.9), each with its standard error over seeds; the mean width of the band of the magnetisation.
     """
+    exact_m, exact_r = exact_magnetisations(runs), exact_correlations(runs)
     groups = grouped(runs, what_varies(runs))
     figure, panels = new(len(groups), rows=2, width=2.9, height=2.6)
     numbers = {}
-    exact_r = next(run for run in runs if not run.system.field).system.correlations().numpy()
-    exact_m = {run.system.field: run.system.magnetisation() for run in {run.system.field: run for run in runs}.values()}
     for column, (name, same) in enumerate(groups.items()):
         bands = {run.folder: _bands(run) for run in same}
         over, at_zero = panels[column], panels[len(groups) + column]
@@ -38,7 +37,7 @@ def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             along = sorted((run for run in of_seed if run.system.field), key=lambda run: run.system.field)
             zero = next(run for run in of_seed if not run.system.field)
             low, high = np.array([np.quantile(bands[run.folder], LEVEL) for run in along]).T
-            truth = np.array([exact_m[run.system.field] for run in along])
+            truth = np.array(list(exact_m.values()))
             low_r, high_r = np.quantile(bands[zero.folder], LEVEL, axis=0)
             per_seed.append({
                 "magnetisation_coverage": np.mean((low <= truth) & (truth <= high)), "correlation_coverage": np.mean((low_r <= exact_r) & (exact_r <= high_r)),
@@ -63,9 +62,7 @@ def spin_errors(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     each seed.
     """
     groups = grouped(runs, what_varies(runs))
-    exact = {run.system.field: run.system for run in runs}
-    exact_m = {field: system.magnetisation() for field, system in exact.items() if field}
-    exact_r = exact[0.0].correlations().numpy()
+    exact_m, exact_r = exact_magnetisations(runs), exact_correlations(runs)
     numbers, errors = {}, {}
     for name, same in groups.items():
         errors[name] = [_errors(of_seed, exact_m, exact_r) for of_seed in grouped(same, lambda run: run.seed).values()]
