@@ -127,6 +127,20 @@ def test_a_path_says_what_the_sparse_prior_leaves():
     assert numbers["flat_z_1"] == pytest.approx(2.0 / deviation) and numbers["flat_lin"] == pytest.approx(0.5)
 
 
+def test_a_fit_is_told_with_errors_and_beside_the_exact_answers():
+    run = run_of(0.9, theta=2.0, agreement=0.8, posterior=CompleteData)
+    _, numbers = figures.spin_fit([run])
+    assert numbers["theta_1"] == 2.0 and numbers["agreement"] == pytest.approx(0.8)
+    assert numbers["agreement_error"] == pytest.approx((0.8 * 0.2 / (20 * 8)) ** 0.5, rel=1e-5)  # of 160 spins that agree or not
+    assert numbers["theta_1_error"] == pytest.approx((20 * run.model.latent.information()["energy.weight"].item()) ** -0.5, rel=1e-5)
+    x = run.model.generate(400_000)
+    assert numbers["magnetisation"] == pytest.approx(x.mean().item(), abs=0.005)
+    assert numbers["correlation_3"] == pytest.approx((x * x.roll(-3, -1)).mean().item(), abs=0.01)
+    assert numbers["magnetisation_exact"] == run.system.exact()["magnetisation"]
+    _, bare = figures.spin_fit([run_of(0.9, decoder=MajorityBlocks(4, 8))])
+    assert "agreement" not in bare and "theta_1_error" not in bare
+
+
 def test_figures_of_spins_are_drawn_of_spins_only():
     with pytest.raises(InputError, match="spin_correlations is drawn of a IsingChain; the system is a DoubleWell"):
         check_figures(["spin_correlations"], DoubleWell())

@@ -20,6 +20,7 @@ from predcg.figures.planar import bounds, profile, target
 from predcg.figures.precisions import precisions
 from predcg.figures.sampling import ladder
 from predcg.figures.speed import energy_speed, sampling_speed
+from predcg.figures.spin_fit import spin_fit
 from predcg.figures.spin_speed import ising_speed
 from predcg.figures.structures import atom_spread, structure_strip
 from predcg.figures.tempering import tempering
@@ -60,6 +61,7 @@ __all__ = [
     "spin_bands",
     "spin_correlations",
     "spin_errors",
+    "spin_fit",
     "spin_magnetisation",
     "spin_parameters",
     "structure_strip",

@@ -1,12 +1,10 @@
 """Figure of a coarse chain that is offered more couplings than it needs: which of them a sparse prior leaves."""
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from predcg.figures.ising import COLOURS
 from predcg.figures.style import EXACT, grouped, mean_over_seeds, needs, new
 from predcg.figures.training import column
-from predcg.posteriors import Joint
 from predcg.priors import Flat
 from predcg.results import Run
 from predcg.systems import IsingChain
@@ -36,14 +34,14 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
                 kept = {name: abs(value) > PRUNED for name, value in found.items()}
                 values[-1] |= {f"kept_{name}": float(left) for name, left in kept.items()} | {"kept_one_odd": float(kept["lin"] != kept["3rd"])}
             else:
-                values[-1] |= {f"flat_z_{name}": abs(value) / sd for (name, value), sd in zip(found.items(), _deviations(run.weights), strict=False)}
+                values[-1] |= {f"flat_z_{name}": abs(value) / sd for (name, value), sd in zip(found.items(), run.weights.deviations(), strict=False)}
         numbers |= mean_over_seeds(values)
         run = same[0]
         for colour, (place, (name, value)) in zip(COLOURS, enumerate(run.model.latent.couplings.items()), strict=False):
             steps, path = column(run, f"train/theta_{name}")
             axes.plot([*steps, steps[-1] + 5], [*path, value], color=colour, label=NAMES.get(name, f"θ{name}"))
             if not sparse:
-                axes.errorbar(steps[-1] + 8 + 3 * place, value, _deviations(run.weights)[place], fmt="o", markersize=3, color=colour, capsize=2)
+                axes.errorbar(steps[-1] + 8 + 3 * place, value, run.weights.deviations()[place], fmt="o", markersize=3, color=colour, capsize=2)
         axes.axhline(0, color=EXACT, linewidth=0.6, linestyle=":")
         title = "sparse prior" if sparse else "flat prior, with one standard deviation at the end"
         axes.set(xlabel="EM step", ylabel="coupling (kT / β)", title=title)
@@ -52,8 +50,3 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         axes.set_ylim(low, high)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure, numbers
-
-
-def _deviations(weights: Joint) -> np.ndarray:
-    factor = weights.spread["joint"]
-    return (factor @ factor.T).diagonal().sqrt().numpy()

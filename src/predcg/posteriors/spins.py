@@ -25,6 +25,11 @@ class Joint(Weights):
         spread: under the one name `joint` a matrix S with covariance S Sᵀ, (k, k), in the order of the parameters.
     """
 
+    def deviations(self) -> list[float]:
+        """Standard deviation of each parameter."""
+        factor = self.spread["joint"]
+        return (factor @ factor.T).diagonal().sqrt().tolist()
+
     def models(self, model: Model, draws: int) -> Iterator[Model]:
         """The model with `draws` draws of its parameters, one after another, in one copy of it."""
         twin = deepcopy(model)
