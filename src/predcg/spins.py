@@ -58,18 +58,18 @@ class Spins(NamedTuple):
         A state of m spins counts -1 as 0 and +1 as 1, the latest spin as its last digit. On a ring the end is that the last m spins are those
         before site 0, E = 2^m; an open chain has one end, E = 1.
         """
-        batch, before = self.field.shape[:-1], self._before()
-        states = len(before)
+        factors, batch = self._factors(), self.field.shape[:-1]
+        states = 2**self.memory
         end = torch.eye(states, dtype=self.field.dtype, device=self.field.device) if self.periodic else self.field.new_ones(states, 1)
-        found = [Summed(end.expand(*batch, *end.shape), self.field.new_zeros(batch))]
-        for site in reversed(range(self.field.shape[-1])):
-            rest, factor = found[-1], self._boltzmann(before, site)
-            down, up = (rest.share[..., spin::2, :].unsqueeze(-3) for spin in (0, 1))
+        shares, scales = [end.expand(*batch, *end.shape)], [self.field.new_ones(batch)]
+        for factor in factors.unbind(-4)[::-1]:
+            down, up = shares[-1].unflatten(-2, (1, -1, 2)).unbind(-2)
             share = (up * factor + down / factor).flatten(-3, -2)
             # A constant for each chain, taken out and counted, so that long chains stay in range.
-            largest = share.detach().amax((-2, -1))
-            found.append(Summed(share / largest[..., None, None], rest.log_scale + largest.log()))
-        return found[::-1]
+            scales.append(share.detach().amax((-2, -1)))
+            shares.append(share / scales[-1][..., None, None])
+        log_scales = torch.stack(scales).log().cumsum(0)
+        return [Summed(*pair) for pair in zip(shares[::-1], log_scales.flip(0), strict=True)]
 
     def means(self) -> Tensor:
         """⟨s_i⟩, (..., n)."""
@@ -95,8 +95,8 @@ class Spins(NamedTuple):
     def _signed(self, messages: list["Summed"], length: int) -> Tensor:
         """Weights of so many sites of a ring, with the sign of the first of them, over as large a power of Z."""
         size = len(self.field)
-        rest, factor = messages[size - length + 1], self._boltzmann(self._before(), size)
-        down, up = (rest.share[spin::2] for spin in (0, 1))
+        rest, factor = messages[size - length + 1], self._factors()[0]
+        down, up = rest.share.unflatten(-2, (1, -1, 2)).unbind(-2)
         scale = (rest.log_scale - length / size * self._total(messages[0])).exp()
         return scale * (up * factor - down / factor).flatten(0, 1)
 
@@ -114,17 +114,16 @@ class Spins(NamedTuple):
 
     def sample(self, count: int) -> Tensor:
         """Independent exact draws of one chain, (count, n)."""
-        messages, before = self.messages(), self._before()
-        states = len(before)
+        messages, squares = self.messages(), self._factors().flatten(-3) ** 2
+        states = squares.shape[-1]
         if self.periodic:
             state = messages[0].share.diagonal().multinomial(count, replacement=True)
         else:
             state = torch.zeros(count, dtype=torch.long, device=self.field.device)
         end, spins = state if self.periodic else torch.zeros_like(state), []
-        for site, rest in enumerate(messages[1:]):
-            square = self._boltzmann(before, site).flatten()[state] ** 2
+        for square, rest in zip(squares, messages[1:], strict=True):
             follow = 2 * state % states
-            odds = square * rest.share[follow + 1, end] / rest.share[follow, end]
+            odds = square[state] * rest.share[follow + 1, end] / rest.share[follow, end]
             up = torch.rand_like(odds) * (1 + 1 / odds) < 1
             state = follow + up
             spins.append(up)
@@ -174,19 +173,19 @@ class Spins(NamedTuple):
         ends = first.share.diagonal(dim1=-2, dim2=-1).sum(-1) if self.periodic else first.share[..., 0, 0]
         return ends.log() + first.log_scale
 
-    def _before(self) -> Tensor:
-        """The spins before a site in every state, latest first, (2^m, m)."""
+    def _factors(self) -> Tensor:
+        """exp of the field that a site has with that of the m spins before it, (..., n, 2, 2^m / 2, 1), the earliest of them first."""
+        size, reach = self.field.shape[-1], len(self.pair)
         states = torch.arange(2**self.memory, device=self.field.device)
-        return torch.stack([(states >> k) % 2 for k in range(self.memory)], -1).to(self.field) * 2 - 1
-
-    def _boltzmann(self, before: Tensor, site: int) -> Tensor:
-        """exp of the field that a site has with that of the spins before it, (..., 2, 2^m / 2, 1), by the earliest of these first."""
-        pairs = len(self.pair) if self.periodic else min(len(self.pair), site)
-        h = before[:, :pairs] @ self.pair[:pairs].to(before)
-        if self.memory > 1 and (self.periodic or site > 1):
-            h = h + self.triple * before[:, 0] * before[:, 1]
-        own = self.field[..., site % self.field.shape[-1], None]
-        return (own + h).exp().unflatten(-1, (2, -1)).unsqueeze(-1)
+        before = torch.stack([(states >> k) % 2 for k in range(self.memory)], -1).to(self.field) * 2 - 1  # the latest first
+        coupled = before[:, :reach] * self.pair.to(before)
+        third = self.triple * before[:, 0] * before[:, 1] if self.memory > 1 else torch.zeros_like(before[:, 0])
+        if self.periodic:
+            h = coupled.sum(-1) + third
+        else:  # the first sites have fewer before them
+            site = torch.arange(size, device=states.device).unsqueeze(-1)
+            h = (site > torch.arange(reach, device=states.device)).to(before) @ coupled.T + (site > 1) * third
+        return (self.field.unsqueeze(-1) + h).exp().unflatten(-1, (2, -1)).unsqueeze(-1)
 
     def _colours(self, size: int) -> list[Tensor]:
         """Sites that do not see one another, in groups."""

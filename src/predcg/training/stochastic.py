@@ -36,16 +36,32 @@ class Newton(pl.Callback):
 
     For densities that know their information: see Density.information. With a learning rate of 1 and an exact E-step these
     are the steps of EM itself; they converge at a rate that does not depend on the parametrisation.
+
+    Args:
+        every: steps for which the information is kept.
     """
 
+    def __init__(self, every: int = 5):
+        if every < 1:
+            raise InputError(f"every: expected at least 1; found {every}")
+        self.every, self._information = every, {}
+
     def on_before_optimizer_step(self, trainer: pl.Trainer, module: Training, optimizer: Optimizer) -> None:
-        prior = module.prior
-        for density in (module.model.latent, module.model.decoder):
-            for name, curvature in density.information().items():
-                theta = density.get_parameter(name)
+        prior, model = module.prior, module.model
+        if not self._information or trainer.global_step % self.every == 0:
+            self._information = {role: getattr(model, role).information() for role in ("latent", "decoder")}
+        for role, of_density in self._information.items():
+            for name, information in of_density.items():
+                theta = getattr(model, role).get_parameter(name)
                 own = prior.weight * prior.precision(theta.detach()).flatten().double() if theta.ndim >= 2 else 0.0
-                curvature = curvature + torch.diag(own + curvature.new_full((len(curvature),), DAMPING))
+                curvature = information + torch.diag(own + information.new_full((len(information),), DAMPING))
                 theta.grad.copy_(torch.linalg.solve(curvature, theta.grad.flatten().double()).view_as(theta.grad))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"information": self._information}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._information = state["information"]
 
 
 class Converged(pl.Callback):
