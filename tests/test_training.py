@@ -164,6 +164,13 @@ def test_tempering_rises_by_growth_and_increment_to_one(linear, tmp_path):
     assert Betas.seen[-1] == 1.0 and Betas.seen == sorted(Betas.seen)
 
 
+@pytest.mark.parametrize(("steps", "reached"), [(30, False), (31, True)])
+def test_tempering_that_ends_before_the_target_is_told(steps, reached, linear, tmp_path, caplog):
+    module = train(linear, tmp_path, steps)
+    assert (module.objective.beta == 1) == reached
+    assert ("β reaches 1 after 30 steps, and there are 30" in caplog.text) == (not reached)
+
+
 def test_tempering_is_checked():
     with pytest.raises(InputError, match="start"):
         Tempering(start=0.0, growth=2.0, increment=0.1, steps=1)

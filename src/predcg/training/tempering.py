@@ -1,11 +1,14 @@
 """Tempering: from a flat target to the real one."""
 
+import logging
 from typing import Any
 
 import pytorch_lightning as pl
 
 from predcg.errors import InputError
 from predcg.training.module import Training
+
+log = logging.getLogger(__name__)
 
 
 class Tempering(pl.Callback):
@@ -36,11 +39,23 @@ class Tempering(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: Training) -> None:
         if trainer.global_step == 0:
             module.objective.temper(self.start)
+            if trainer.max_steps <= (needed := self._needed()):
+                log.warning("tempering: β reaches 1 after %d steps, and there are %d; choose more steps, or a larger growth or increment", needed, trainer.max_steps)
+
+    def _raised(self, beta: float) -> float:
+        return min(1.0, self.growth * beta, beta + self.increment)
+
+    def _needed(self) -> int:
+        """Steps until β = 1."""
+        beta, rises = self.start, 0
+        while beta < 1:
+            beta, rises = self._raised(beta), rises + 1
+        return self.until + (rises - 1) * self.steps if rises else 0
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Training, batch: Any, index: int) -> None:
         beta = module.objective.beta.item()
         if beta < 1 and trainer.global_step >= self.until:
-            module.objective.temper(min(1.0, self.growth * beta, beta + self.increment))
+            module.objective.temper(self._raised(beta))
             self.until = trainer.global_step + self.steps
 
     def state_dict(self) -> dict[str, int]:
