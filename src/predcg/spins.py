@@ -138,19 +138,19 @@ class Spins(NamedTuple):
         # Sites first, so that those of one colour are whole rows; the last row is what an open chain sees beyond its ends.
         s = torch.cat([start.flatten(0, -2).T, start.new_zeros(1, start[..., 0].numel())])
         field = self.field.detach().expand_as(start).flatten(0, -2).T.to(s)
-        pair, triple = self.pair.detach().to(s), self.triple.detach().to(s)
-        colours = [(sites, [self._neighbours(sites, k) for k in range(-self.memory, self.memory + 1)]) for sites in self._colours(size)]
+        pair, triple = self.pair.tolist(), self.triple.item()
+        reach = range(-self.memory, self.memory + 1)
+        colours = [(sites, field[sites], {k: self._neighbours(sites, k) for k in reach}) for sites in self._colours(size)]
         for _ in range(sweeps):
-            for sites, at in colours:
-                around = {k - self.memory: index for k, index in enumerate(at)}
-                h = field[sites]
+            for sites, own, around in colours:
+                h = own
                 for k, strength in enumerate(pair, 1):
-                    h = h + strength * (s[around[-k]] + s[around[k]])
+                    h = torch.add(h, s[around[-k]].add_(s[around[k]]), alpha=strength)
                 if triple != 0:
                     left, right = s[around[-1]], s[around[1]]
                     h = h + triple * (s[around[-2]] * left + left * right + right * s[around[2]])
                 up = torch.rand(h.shape, generator=noise, device=h.device, dtype=h.dtype) < (2 * h).sigmoid_()
-                s[sites] = up.to(s) * 2 - 1
+                s[sites] = up.to(s).mul_(2).sub_(1)
         return s[:-1].T.reshape(start.shape)
 
     def _annealed(self) -> Tensor:
