@@ -157,7 +157,7 @@ class Spins(NamedTuple):
         """Annealed importance sampling from free spins (Neal 2001): exp of the estimate is unbiased."""
         shape = self.field.shape
         with torch.no_grad():
-            s = torch.randint(0, 2, (CHAINS, *shape), device=self.field.device).to(self.field) * 2 - 1
+            s = free_spins((CHAINS, *shape), self.field)
             log_w = s.new_zeros(s.shape[:-1])
             for rung in range(1, RUNGS + 1):
                 log_w += self.log_weight(s) / RUNGS
@@ -204,6 +204,11 @@ class Summed(NamedTuple):
 
     share: Tensor
     log_scale: Tensor
+
+
+def free_spins(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Spins that nothing holds, of this shape, with the type and on the device of another tensor."""
+    return torch.randint(0, 2, shape, device=like.device).to(like) * 2 - 1
 
 
 def features(s: Tensor, reach: int, periodic: bool) -> Tensor:

@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 
 from predcg.densities.density import Density
 from predcg.errors import InputError
-from predcg.spins import Spins, features
+from predcg.spins import Spins, free_spins
 
 SWEEPS = 200  # of Gibbs sampling from free spins, where a chain has no exact draws; our choice
 
@@ -73,10 +73,9 @@ class SpinChain(Density):
         theta = self.energy.weight[0].detach().double()
         if self._spins(theta).countable:
             return {"energy.weight": torch.autograd.functional.hessian(lambda theta: self._spins(theta).log_z(), theta)}
-        sums = features(self().sample((1000,)).double(), self.reach, self.periodic)
-        kept = sums[:, [i for i, there in enumerate([self.linear, *[True] * self.reach, self.triple]) if there]]
-        half = theta.new_tensor([0.5 if name in ("lin", "3rd") else 1.0 for name in self.names])
-        return {"energy.weight": (self.beta * half * kept).T.cov().view(len(theta), len(theta))}
+        x = self().sample((1000,)).double()
+        slopes = torch.autograd.functional.jacobian(lambda theta: self._spins(theta).log_weight(x), theta)
+        return {"energy.weight": slopes.T.cov().view(len(theta), len(theta))}
 
 
 class _Chain(Distribution):
@@ -94,7 +93,7 @@ class _Chain(Distribution):
         if self.spins.countable:
             x = self.spins.sample(count)
         else:
-            x = self.spins.gibbs(torch.randint(0, 2, (count, n), device=self.spins.field.device).double() * 2 - 1, SWEEPS)
+            x = self.spins.gibbs(free_spins((count, n), self.spins.field), SWEEPS)
         return x.view(*shape, n).to(self.dtype)
 
     def log_prob(self, x: Tensor) -> Tensor:

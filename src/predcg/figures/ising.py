@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from predcg.densities import MajorityBlocks, fine_correlations, fine_magnetisation
 from predcg.errors import InputError
-from predcg.figures.style import BASINS, DATA, EXACT, MODEL, grouped, mean_over_seeds, needs, new
+from predcg.figures.style import BASINS, DATA, EXACT, MODEL, apart, grouped, mean_over_seeds, needs, new
 from predcg.figures.training import column
 from predcg.results import Run
 from predcg.systems import IsingChain
@@ -38,18 +38,17 @@ def spin_parameters(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             means, errors = zip(*(_mean([of[summed, field, seed] for seed in seeds]) for field in fields), strict=True)
             axes.errorbar(fields, means, errors, fmt=marker, markersize=3.5, color=colour, capsize=2, label=text)
         axes.set(xlabel=FIELD, ylabel=label)
-        steep, apart, skew = [], [], []
+        steep, differ, skew = [], [], []
         for size in sorted({abs(field) for field in fields}):
             both = [field for field in fields if abs(field) == size]
             pairs = [of[False, field, seed] - of[True, field, seed] for field in both for seed in seeds]
             numbers[f"{name}_{size:g}"], numbers[f"{name}_{size:g}_error"] = _mean([of[False, field, seed] for field in both for seed in seeds])
-            apart.append(_z(pairs))
+            differ.append(apart(_mean(pairs), (0.0, 0.0)))
             steep.append(numbers[f"{name}_{size:g}"])
             if len(both) == 2:
-                left, right = ([of[False, field, seed] for seed in seeds] for field in both)
-                skew.append((_mean(left)[0] - _mean(right)[0]) / (math.hypot(_mean(left)[1], _mean(right)[1]) or math.nan))
-        numbers |= {f"{name}_sampled_z": max(map(abs, apart)), f"{name}_symmetry_z": max(map(abs, skew))}
-        numbers[f"{name}_sampled_rms_z"] = math.sqrt(np.square(apart).mean())
+                skew.append(apart(*(_mean([of[False, field, seed] for seed in seeds]) for field in both)))
+        numbers |= {f"{name}_sampled_z": max(map(abs, differ)), f"{name}_symmetry_z": max(map(abs, skew))}
+        numbers[f"{name}_sampled_rms_z"] = math.sqrt(np.square(differ).mean())
         numbers[f"{name}_rising"] = float(np.mean([more > less for less, more in itertools.pairwise(steep)]))
     panels[0].legend()
     return figure, numbers
@@ -165,8 +164,3 @@ def _parameters(run: Run) -> dict[str, float]:
 def _mean(values: list[float]) -> tuple[float, float]:
     """And its standard error."""
     return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def _z(values: list[float]) -> float:
-    mean, error = _mean(values)
-    return mean / (error or math.nan)  # nothing is known from one

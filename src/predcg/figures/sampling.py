@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from predcg.batch import Batch
-from predcg.figures.style import DATA, EXACT, MODEL, needs, new
+from predcg.figures.style import DATA, EXACT, MODEL, apart, needs, new
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -43,7 +43,7 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     positive = [_mean((angle[:, 0] > 0) & (angle[:, 0] < math.degrees(2))) for angle in angles]
     numbers |= {"p_phi_positive": positive[0][0], "p_phi_positive_error": positive[0][1]}
     if len(positive) > 1:
-        numbers["p_phi_positive_z"] = _apart(*positive[:2])
+        numbers["p_phi_positive_z"] = apart(*positive[:2])
     ladder_kelvin = []
     for beta in exchanges[0][1].beta.unique().tolist():
         at = round(kelvin / beta)
@@ -54,7 +54,7 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for index, (system, frames) in enumerate(singles):
         at = round(system.temperature_kelvin)
         mean, error = _energy(system, frames, 1.0)
-        numbers |= {f"energy_{at}_reference": mean, f"energy_{at}_z": _apart((numbers[f"energy_{at}"], numbers[f"energy_{at}_error"]), (mean, error))}
+        numbers |= {f"energy_{at}_reference": mean, f"energy_{at}_z": apart((numbers[f"energy_{at}"], numbers[f"energy_{at}_error"]), (mean, error))}
         right.errorbar(at, mean - numbers[f"energy_{at}"], error, fmt="s", color=EXACT, capsize=3, label=None if index else "OpenMM")
     right.axhline(0, color="#999999", linewidth=0.8, zorder=0)
     right.set(xlabel="temperature (K)", ylabel="mean energy, relative (kJ/mol)")
@@ -75,11 +75,6 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
 def _energy(system: Molecule, frames: Batch, beta: float) -> tuple[float, float]:
     """Mean potential energy in kJ/mol at one temperature, with its error."""
     return _mean(frames.u[frames.beta == beta].double().numpy() * system.kt)
-
-
-def _apart(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Difference of two means in their standard errors."""
-    return (one[0] - other[0]) / math.hypot(one[1], other[1])
 
 
 def _kl(one: np.ndarray, other: np.ndarray) -> float:

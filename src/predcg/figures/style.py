@@ -72,6 +72,11 @@ def variables(run: Run) -> int:
     return run.model.latent().event_shape[0]
 
 
+def apart(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Difference of two means, each given with its standard error, in standard errors; nan where neither has one."""
+    return (one[0] - other[0]) / (math.hypot(one[1], other[1]) or math.nan)
+
+
 def mean_over_seeds(runs: list[dict[str, float]], suffix: str = "") -> dict[str, float]:
     """The mean of each number over runs, with its standard error as `<name>_error` where there are several; names get the suffix.
 

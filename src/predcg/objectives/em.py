@@ -7,7 +7,7 @@ from predcg.batch import Batch
 from predcg.densities import check_spins, log_evidence
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.objectives.objective import Objective, Terms
+from predcg.objectives.objective import Objective, Terms, needs_data
 from predcg.systems import System
 
 
@@ -56,8 +56,7 @@ class ExactEM(Objective):
 
 def _check(model: Model, batch: Batch) -> None:
     check_spins(model.latent, model.decoder, "objective: EM is for coarse spins")
-    if not len(batch.x):
-        raise InputError("objective: EM learns from data, and there are none; choose acquisition=exact or simulate")
+    needs_data(batch, "EM")
 
 
 def _parameters(model: Model) -> dict[str, Tensor]:

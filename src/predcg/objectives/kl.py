@@ -6,7 +6,7 @@ from torch import nn
 from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.objectives.objective import Objective, Terms
+from predcg.objectives.objective import Objective, Terms, needs_data
 from predcg.systems import System
 
 
@@ -28,8 +28,7 @@ class ForwardKL(Objective):
         self.samples = samples
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
-        if len(batch.x) == 0:
-            raise InputError("objective: the forward KL learns from data, and there are none; choose acquisition=simulate, load or exact")
+        needs_data(batch, "the forward KL")
         bound = batch.mean(model.log_prob(batch.x, self.samples))
         return Terms(-bound, {"forward_bound": bound.detach()})
 

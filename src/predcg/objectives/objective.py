@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from predcg.batch import Batch
+from predcg.errors import InputError
 from predcg.model import Model
 from predcg.systems import System
 
@@ -37,3 +38,9 @@ class Objective(nn.Module, ABC):
         for objective in self.modules():
             if isinstance(objective, Objective):
                 objective.beta.fill_(beta)
+
+
+def needs_data(batch: Batch, what: str) -> None:
+    """Raise InputError, which says what learns from data, where there are none."""
+    if not len(batch.x):
+        raise InputError(f"objective: {what} learns from data, and there are none; choose acquisition=simulate, load or exact")

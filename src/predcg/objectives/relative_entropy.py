@@ -5,7 +5,7 @@ import torch
 from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.objectives.objective import Objective, Terms
+from predcg.objectives.objective import Objective, Terms, needs_data
 from predcg.systems import System
 
 
@@ -27,8 +27,7 @@ class RelativeEntropy(Objective):
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         if any(True for _ in model.decoder.parameters()):
             raise InputError("objective: relative entropy does not learn a decoder; choose one without parameters, decoder=majority_blocks")
-        if not len(batch.x):
-            raise InputError("objective: relative entropy learns from data, and there are none; choose acquisition=exact or simulate")
+        needs_data(batch, "relative entropy")
         with torch.no_grad():
             z = model.encoder(batch.x).sample((self.samples,))
         return Terms(-batch.mean(model.latent().log_prob(z).mean(0)), {})

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
-from predcg.spins import Spins
+from predcg.spins import Spins, free_spins
 from predcg.systems.system import System
 
 LAGS = 8  # of the correlations among the exact answers
@@ -60,7 +60,7 @@ class IsingChain(System):
 
     def start(self, n: int) -> Tensor:
         """Free spins, (n, sites)."""
-        return torch.randint(0, 2, (n, self.size), device=self.masses.device).to(self.masses) * 2 - 1
+        return free_spins((n, self.size), self.masses)
 
     def sample(self, n: int) -> Tensor:
         self._countable()
