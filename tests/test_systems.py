@@ -92,6 +92,65 @@ def test_double_well_knows_the_answers_of_the_source():
     assert DoubleWell().log_z(0.3) == pytest.approx(math.log(np.trapezoid(weight**0.3, axis) * math.sqrt(2 * math.pi / 0.3)), abs=1e-8)
 
 
+def brute(system, beta: float, reach: float, points: int = 1501) -> dict[str, float]:
+    """log Z and averages of exp(-βu) by the plain trapezoidal rule on a square far larger than any box."""
+    axis = np.linspace(-reach, reach, points)
+    x1, x2 = np.meshgrid(axis, axis, indexing="ij")
+    u = system.energy(torch.from_numpy(np.stack([x1, x2], -1))).numpy()
+    weight = np.exp(-beta * (u - u.min()))
+    total = weight.sum()
+    log_z = math.log(total * (axis[1] - axis[0]) ** 2) - beta * u.min()
+    return {"log_z": log_z, "mean_x1": (weight * x1).sum() / total, "mean_x2": (weight * x2).sum() / total}
+
+
+PLANAR = {
+    "double well": (DoubleWell(), 100.0), "stiff": (DoubleWell(d=400.0), 20.0), "soft and asymmetric": (DoubleWell(b=2.0, c=0.5, d=0.25), 200.0),
+    "Müller-Brown": (MuellerBrown(), 9.0), "Müller-Brown, hot": (MuellerBrown(beta=0.02), 9.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("beta", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("name", PLANAR)
+def test_planar_systems_know_their_answers_at_every_temperature(name, beta):
+    system, reach = PLANAR[name]
+    expected = brute(system, beta, reach)
+    assert system.log_z(beta) == pytest.approx(expected["log_z"], abs=1e-7)
+    for points in ((800, 800), (3200, 200)):
+        grid, log_weights, _ = system.quadrature(beta, points)
+        means = (log_weights.softmax(0) @ grid).tolist()
+        assert means == pytest.approx([expected["mean_x1"], expected["mean_x2"]], abs=1e-6)
+    if beta == 1:
+        assert {key: system.exact()[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("coefficients", [{"a": -1.0}, {"d": 0.0}, {"b": -1.0}, {"c": 20.0}])
+def test_a_double_well_has_two_wells(coefficients):
+    with pytest.raises(InputError, match="expected a > 0, d > 0 and two wells"):
+        DoubleWell(**coefficients)
+
+
+def test_a_potential_that_confines_nothing_has_no_exact_answers():
+    class Valley(DoubleWell):
+        def energy(self, x):
+            return x[..., 0] ** 2
+
+    with pytest.raises(InputError, match="exp.* of Valley has no finite integral at β = 1"):
+        Valley().exact()
+
+
+def test_basins_end_at_the_barriers():
+    """The double well's barrier is a stationary point; those of Müller-Brown's free energy by its own values."""
+    x = torch.tensor([[DoubleWell().barrier, 0.0]], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(DoubleWell()(x).sum(), x)
+    assert slope.abs().max() < 1e-12
+    system, s = MuellerBrown(), torch.linspace(-2.2, 0.6, 2801, dtype=torch.float64)
+    f = system.pmf(s)
+    top = s[1:-1][(f[1:-1] > f[:-2]) & (f[1:-1] > f[2:])]
+    label = system.label(torch.stack([s, torch.zeros_like(s)], -1))
+    ends = s[1:][label.diff() == 1]
+    assert len(top) == 2 and (top - ends).abs().max() < 0.01
+
+
 def test_mueller_brown_has_the_known_stationary_points():
     system = MuellerBrown(beta=1.0)
     minima = torch.tensor([[-0.558, 1.442], [0.623, 0.028], [-0.050, 0.467]], requires_grad=True)

@@ -1,8 +1,9 @@
 """A bistable system whose minor well is rare: the test of mode coverage."""
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from predcg.errors import InputError
 from predcg.systems.planar import Planar
 
 
@@ -15,6 +16,9 @@ class DoubleWell(Planar):
     Args:
         a, b, c, d: coefficients, kT, with lengths in reduced units.
 
+    Raises:
+        InputError: coefficients that do not make two wells.
+
     >>> round(DoubleWell().exact()["log_z"], 4)
     12.0649
     """
@@ -24,10 +28,10 @@ class DoubleWell(Planar):
     def __init__(self, a: float = 1.0, b: float = 6.0, c: float = 1.0, d: float = 1.0):
         super().__init__(box=((-6.0, 6.0), (-12.0, 12.0)))
         self.a, self.b, self.c, self.d = a, b, c, d
-        x1 = self.grid[:, 0].unique()
-        inner = x1[(x1 > -2) & (x1 < 2)]
-        along = self.energy(torch.stack([inner, torch.zeros_like(inner)], -1))
-        self.barrier = inner[along.argmax()].item()
+        stationary = np.roots([a, 0.0, -b, c])
+        if not (a > 0 and d > 0 and np.isreal(stationary).all()):
+            raise InputError(f"system: expected a > 0, d > 0 and two wells, 4 b³ > 27 a c²; found a = {a}, b = {b}, c = {c}, d = {d}")
+        self.barrier = float(np.sort(stationary.real)[1])
 
     def energy(self, x: Tensor) -> Tensor:
         x1, x2 = x.unbind(-1)

@@ -29,7 +29,7 @@ class MuellerBrown(Planar):
     basins = ("upper", "middle", "lower")
 
     def __init__(self, beta: float = 0.1):
-        super().__init__(box=((-2.5, 2.5), (-1.5, 3.5)))
+        super().__init__(box=((-3.5, 2.5), (-2.0, 4.0)))
         self.beta = beta
         for name, values in {"A": A, "a": a, "b": b, "c": c, "X": X, "Y": Y}.items():
             self.register_buffer(name, torch.tensor(values), persistent=False)
