@@ -124,13 +124,25 @@ def test_gauss_newton_is_the_mean_second_derivative_where_the_model_is_right(cur
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_of_frames_count_like_copies(kind, ppca):
+    """Up to how many frames there are, which under weights is Kish's number and of copies their count."""
     model, batch = ppca
     doubled = Batch(torch.cat([batch.x, batch.x[:10]]), torch.ones(N + 10))
     weighted = Batch(batch.x, torch.tensor([2.0] * 10 + [1.0] * (N - 10)))
     one, other = (kind()(model, Flat(), frames).spread["mean"] for frames in (doubled, weighted))
     curvatures = [(s @ s.mT).inverse() if s.ndim == 3 else s**-2 for s in (one, other)]
-    # Weights have mean 1 over N frames: they say which frames count more, not how many there are.
-    assert torch.allclose(curvatures[0] / (N + 10), curvatures[1] / N, rtol=1e-8)
+    kish = (20 + 30) ** 2 / (40 + 30)
+    assert torch.allclose(curvatures[0] / (N + 10), curvatures[1] / kish, rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scale_of_weights_says_nothing_and_one_heavy_frame_is_one_frame(kind, ppca):
+    model, batch = ppca
+    three, heavy = (Batch(batch.x, torch.full((N,), 3.0)), Batch(batch.x, torch.tensor([1.0] + [1e-9] * (N - 1))))
+    spread = {name: kind()(model, Gaussian(1 / N, 3.0), frames).spread["mean"] for name, frames in {"one": batch, "three": three}.items()}
+    assert torch.allclose(spread["one"], spread["three"])
+    of_heavy = kind(floor=1e-12)(model, Gaussian(1.0, 3.0), heavy).spread["mean"]
+    of_first = kind(floor=1e-12)(model, Gaussian(1.0, 3.0), batch.frames(slice(0, 1))).spread["mean"]
+    assert torch.allclose(of_heavy.square(), of_first.square(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -41,6 +41,28 @@ def test_the_loader_without_frames_still_counts_steps():
     assert [batch.x.shape for batch in batches] == [(0, 2)] * 3
 
 
+def test_minibatches_of_weighted_frames_have_the_weighted_mean():
+    """Weights over four decades: normalised minibatch by minibatch the mean would be far off; here it is right within the noise of resampling."""
+    w = 10 ** torch.linspace(-2, 2, 200)
+    batch = Batch(torch.arange(200.0).unsqueeze(-1), w)
+    exact = batch.mean(batch.x[:, 0]).item()
+    steps = list(Loader(batch, batch_size=8, steps=25 * 40))
+    assert all(len(set(step.w.tolist())) == 1 for step in steps)
+    means = torch.tensor([step.mean(step.x[:, 0]) for step in steps])
+    naive = torch.stack([part.mean(part.x[:, 0]) for part in (batch.frames(torch.randperm(200)[:8]) for _ in range(1000))])
+    assert abs(naive.mean().item() - exact) > 10  # what this is for
+    assert means.mean().item() == pytest.approx(exact, abs=0.5)
+    passes = torch.cat([step.x[:, 0] for step in steps]).view(40, 200)
+    copies = torch.stack([row.long().bincount(minlength=200) for row in passes])
+    assert ((copies - 200 * w / w.sum()).abs() < 1).all()
+
+
+def test_all_frames_at_once_keep_their_weights():
+    batch = Batch(torch.arange(5.0).unsqueeze(-1), torch.arange(1.0, 6.0))
+    for step in Loader(batch, batch_size=5, steps=3):
+        assert step.mean(step.x[:, 0]).item() == pytest.approx(batch.mean(batch.x[:, 0]).item())
+
+
 def test_processes_share_the_frames_of_a_pass(monkeypatch):
     import predcg.training.loader as loader
 

@@ -42,6 +42,16 @@ class Batch(NamedTuple):
         """Weighted mean of one value per configuration, Σ w a / Σ w: the only place where weights enter."""
         return (self.w * values).sum() / self.w.sum()
 
+    @property
+    def effective_size(self) -> float:
+        """Kish's (Σ w)² / Σ w², the N of priors and posteriors: so many equally weighted frames would say as much; N where all weights are equal.
+
+        >>> Batch(torch.zeros(3, 1), torch.tensor([2.0, 1.0, 1.0])).effective_size  # 16 / 6
+        2.6666666666666665
+        """
+        w = self.w.double()
+        return (w.sum() ** 2 / w.square().sum()).item() if len(w) else 0.0
+
     def frames(self, index: Tensor | slice) -> "Batch":
         """The configurations that `index` selects, in its order."""
         return Batch(*(None if field is None else field[index] for field in self))

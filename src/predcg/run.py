@@ -57,14 +57,14 @@ def run(cfg: DictConfig) -> Path:
         made = folder if (folder / "config.yaml").exists() and not cfg.force else begin(folder, resolved)
         try:
             data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler, folder / "simulation")
-            nouns.prior.fit(len(data.train.x))
+            nouns.prior.fit(data.train.effective_size)
             _rehearse(nouns, data.train.frames(slice(0, 2)))
             _infer(nouns, data.train.frames(slice(0, 2)))
         except InputError:
             withdraw(folder, made)
             raise
         data.save(folder / "data")
-    nouns.prior.fit(len(data.train.x))
+    nouns.prior.fit(data.train.effective_size)
     module = _training(nouns)
     if (folder / LAST).exists():
         log.info("resuming from step %d", read_checkpoint(folder / LAST)["global_step"])
@@ -107,7 +107,7 @@ def load(folder: Path) -> Run:
     if cfg.steps:
         module.load_state_dict(read_checkpoint(folder / LAST)["state_dict"])
     data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv") if cfg.steps else []
-    nouns.prior.fit(len(data.train.x))
+    nouns.prior.fit(data.train.effective_size)
     name = " ".join(folder.parts[-2:]).replace("default ", "")
     weights = nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps else None
     return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, weights, data, history, cfg.seed)

@@ -26,8 +26,8 @@ class Laplace(ByLayer):
     def curvature(self, model: Model, batch: Batch) -> Curvature:
         return exact(model, batch)
 
-    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor) -> Tensor:
-        return self.deviation(curvature.T @ v.square() + of_prior, len(v))
+    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor, frames: float) -> Tensor:
+        return self.deviation(curvature.T @ v.square() + of_prior, frames)
 
 
 class GaussNewton(Laplace):
@@ -51,7 +51,7 @@ class UnitGaussNewton(GaussNewton):
         floor: see ByLayer.
     """
 
-    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor) -> Tensor:
+    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor, frames: float) -> Tensor:
         total = (curvature.T.unsqueeze(-1) * v).mT @ v + torch.diag_embed(of_prior)
         values, vectors = torch.linalg.eigh(total)
-        return vectors * self.deviation(values, len(v)).unsqueeze(1)
+        return vectors * self.deviation(values, frames).unsqueeze(1)

@@ -75,7 +75,7 @@ class Posterior(ABC):
 class ByLayer(Posterior):
     """Weights of a decoder's linear layers, those of different layers independent.
 
-    The log posterior is N times what training maximises: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective variables of
+    The log posterior is N times what training maximises, N being Batch.effective_size: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective variables of
     frame i; a precision that the prior learns is held at its mean ⟨τ⟩. Variances are not perturbed. Training need not end in a maximum, and
     many weights leave the data as they are: a curvature below `floor` is replaced by 10 N, as the source does.
 
@@ -95,12 +95,13 @@ class ByLayer(Posterior):
 
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
         needs_data(batch)
-        share = batch.w.double().unsqueeze(-1) / batch.w.double().mean()
+        frames = batch.effective_size
+        share = frames * batch.w.double().unsqueeze(-1) / batch.w.double().sum()
         spread = {}
         for name, (v, curvature) in self.curvature(model, batch).items():
             theta = model.decoder.get_submodule(name).weight.detach().double()
-            of_prior = nn.functional.pad(len(v) * prior.weight * prior.precision(theta), (0, 1))  # none on the bias
-            spread[name] = self.spread(v, curvature * share, of_prior)
+            of_prior = nn.functional.pad(frames * prior.weight * prior.precision(theta), (0, 1))  # none on the bias
+            spread[name] = self.spread(v, curvature * share, of_prior, frames)
         return Weights(spread)
 
     @abstractmethod
@@ -108,10 +109,10 @@ class ByLayer(Posterior):
         """Second derivatives by the output of each layer; see the module of this name."""
 
     @abstractmethod
-    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor) -> Tensor:
+    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor, frames: float) -> Tensor:
         """As in Weights, from a layer's inputs v, (N, in + 1), the curvature by its outputs, (N, out), and that of the prior, (out, in + 1)."""
 
-    def deviation(self, curvature: Tensor, frames: int) -> Tensor:
+    def deviation(self, curvature: Tensor, frames: float) -> Tensor:
         """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
         return torch.where(curvature < self.floor, 10.0 * frames, curvature).rsqrt()
 

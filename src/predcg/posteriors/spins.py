@@ -56,7 +56,7 @@ class _OfSpins(Posterior):
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> Joint:
         needs_data(batch)
         check_spins(model.latent, model.decoder, "posterior")
-        theta, frames = model.latent.energy.weight.detach().double(), len(batch.x)
+        theta, frames = model.latent.energy.weight.detach().double(), batch.effective_size
         of_prior = (frames * prior.weight * prior.precision(theta)).flatten()
         curvature = self.curvature(model, batch) + torch.diag(torch.cat([of_prior, of_prior.new_zeros(1)]))
         values, vectors = torch.linalg.eigh(curvature)
@@ -75,7 +75,7 @@ class CompleteData(_OfSpins):
 
     def curvature(self, model: Model, batch: Batch) -> Tensor:
         blocks = [*model.latent.information().values(), *model.decoder.information().values()]
-        return len(batch.x) * torch.block_diag(*blocks)
+        return batch.effective_size * torch.block_diag(*blocks)
 
 
 class ObservedData(_OfSpins):
@@ -85,7 +85,7 @@ class ObservedData(_OfSpins):
     """
 
     def curvature(self, model: Model, batch: Batch) -> Tensor:
-        share, total = batch.w.double() / batch.w.double().mean(), _Evidence(model)
+        share, total = batch.effective_size * batch.w.double() / batch.w.double().sum(), _Evidence(model)
         names, shapes = zip(*((name, value.shape) for name, value in total.named_parameters()), strict=True)
 
         def log_likelihood(theta: Tensor) -> Tensor:

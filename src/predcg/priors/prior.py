@@ -23,8 +23,8 @@ class Prior(nn.Module, ABC):
             raise InputError(f"prior.weight: expected a number >= 0, or null for 1/N given N frames; found {weight}")
         self.weight = weight
 
-    def fit(self, frames: int) -> None:
-        """Let a weight that was left open be 1 / frames. Raises InputError when there are none."""
+    def fit(self, frames: float) -> None:
+        """Let a weight that was left open be 1 / frames, see Batch.effective_size. Raises InputError when there are none."""
         if self.weight is None:
             if frames == 0:
                 raise InputError("prior.weight: null means 1/N of N training frames, and there are none; give a number")

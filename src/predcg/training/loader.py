@@ -15,6 +15,10 @@ class Loader:
     The order follows from torch's seed; its state is in Lightning's checkpoint. Several processes draw the same order and
     take turns at its frames. Without frames, every step gets the empty batch: objectives of the energy alone need no more.
 
+    Where weights are unequal and a step takes fewer frames than there are, a pass is N draws in proportion to the weights, and these draws weigh the
+    same (systematic resampling: a frame of k times the mean weight comes up k times, give or take one). So the mean of a loss over minibatches is its
+    weighted mean over all frames, which it is not where every minibatch normalises its weights for itself.
+
     Args:
         batch: all frames.
         batch_size: frames per step; the last of a pass may have fewer.
@@ -38,15 +42,20 @@ class Loader:
         rank, world = (get_rank(), get_world_size()) if is_available() and is_initialized() else (0, 1)
         generator = torch.Generator()
         generator.set_state(self._state)
-        n, yielded = len(self.batch.x), 0
+        n, yielded, w = len(self.batch.x), 0, self.batch.w.double().cpu()
+        resampled = (self.batch_size < n or world > 1) and bool((w != w[:1]).any())
+        upto = w.cumsum(0)
         while yielded < self.steps:
             order = torch.randperm(n, generator=generator)
+            if resampled:
+                order = torch.searchsorted(upto, (order + torch.rand((), generator=generator, dtype=upto.dtype)) / n * upto[-1]).clamp_max(n - 1)
             for chunk in order[rank::world].split(self.batch_size) if n else (order,):
                 if yielded < self.steps:
                     yielded += 1
                     if yielded == self.steps:  # before the last step, since nothing runs after it
                         self._state = generator.get_state()
-                    yield self.batch.frames(chunk)
+                    minibatch = self.batch.frames(chunk)
+                    yield minibatch._replace(w=torch.ones_like(minibatch.w)) if resampled else minibatch
 
 
 class Once:
