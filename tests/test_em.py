@@ -132,6 +132,24 @@ def test_relative_entropy_matches_the_moments_of_the_mapped_data(frames):
         RelativeEntropy()(model_of(), RING, frames)
 
 
+@pytest.mark.parametrize("kind", ["em", "exact_em", "relative_entropy"])
+def test_weights_of_frames_count_like_copies(kind, frames):
+    """Rare frames, those that magnetise least, weigh the more: loss and slopes are those of as many copies, within what the draws leave open."""
+    rare = frames.x.mean(-1).argsort()[:60]
+    weighted = Batch(torch.cat([frames.x[rare], frames.x[:60]]), torch.tensor([9.0] * 60 + [1.0] * 60))
+    copies = Batch.of(torch.cat([frames.x[rare].repeat(9, 1), frames.x[:60]]))
+    objective = {"em": EM(samples=20, sweeps=10), "exact_em": ExactEM(), "relative_entropy": RelativeEntropy(samples=20)}[kind]
+    model = model_of(linear=True)
+    if kind == "relative_entropy":
+        model = Model(model.latent, MajorityBlocks(16, 32), model.encoder)
+    several = 1 if kind == "exact_em" else 20
+    one, other, even = (torch.stack([gradients(objective, model, batch) for _ in range(several)]) for batch in (weighted, copies, Batch.of(weighted.x)))
+    error = 0.0 if several == 1 else (one.var(0) + other.var(0)).div(several).sqrt()
+    apart = (one.mean(0) - other.mean(0)).abs()
+    assert (apart <= 5 * error + 1e-4).all()
+    assert ((one.mean(0) - even.mean(0)).abs() > 10 * apart).any()  # without the weights it would be another gradient
+
+
 def test_em_is_for_spins_and_for_data(frames):
     identity = {"hidden": [1], "activations": ["Identity"], "scale": FreeScale}
     other = Model(StandardNormal(1), GaussianMLP(1, 32, **identity), GaussianMLP(32, 1, **identity))

@@ -17,12 +17,18 @@ from predcg.run import load, run
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = listing(shipped("conf") / "experiment").split(", ")
 CLAIMS = sorted(shipped("experiments").rglob("*.yaml"))
-SMALL = {
-    "exact": ["acquisition.frames=20", "acquisition.test_frames=20"],
-    "simulate": ["acquisition.frames=50", "acquisition.test_frames=50", "acquisition.replicas=5", "sampler.stride=1", "sampler.burn_in=0"],
-    "reference": ["acquisition.frames=20", "acquisition.first=20", "acquisition.test_frames=50", "acquisition.replicas=10", "sampler.stride=1", "sampler.burn_in=0"],
-    "none": [],
-}
+
+
+def small(experiment: str) -> list[str]:
+    """Overrides that make a shipped experiment as short as it can be, by the names that its acquisition and sampler have."""
+    cfg = compose([f"experiment={experiment}"])
+    blocks = 5 * cfg.acquisition.get("blocks", 1)
+    least = {"frames": 4 * blocks, "test_frames": 4 * blocks, "replicas": 5}
+    if cfg.acquisition.get("first") is not None:
+        least["first"] = 4 * blocks
+    sizes = {f"acquisition.{name}": value for name, value in least.items() if name in cfg.acquisition}
+    sizes |= {f"sampler.{name}": value for name, value in {"stride": 1, "burn_in": 0, "exchange": 1}.items() if name in cfg.sampler}
+    return [f"{name}={value}" for name, value in (sizes | ({"steps": 1, "epoch_steps": 1} if cfg.steps else {})).items()]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -32,12 +38,7 @@ def test_every_experiment_runs_for_one_step_and_reloads(experiment, tmp_path, mo
     monkeypatch.setattr("predcg.figures.planar.WEIGHTED", 500)
     monkeypatch.setattr("predcg.figures.molecule.DRAWS", 200)
     monkeypatch.setattr("predcg.figures.bands.DRAWS", 10)
-    selection = (shipped("conf") / "experiment" / f"{experiment}.yaml").read_text()
-    acquisition = re.search(r"override /acquisition: (\w+)", selection)
-    small = SMALL[acquisition.group(1) if acquisition else "none"]
-    small = [*small, "sampler.exchange=1"] if "/sampler: replica_exchange" in selection else small
-    once = [] if "\nsteps: 0" in selection else ["steps=1", "epoch_steps=1"]
-    folder = run(compose([f"experiment={experiment}", "logger=none", *once, *small]))
+    folder = run(compose([f"experiment={experiment}", "logger=none", *small(experiment)]))
     assert (folder / "finished").exists()
     reloaded = load(folder)
     assert reloaded.model.generate(3).shape == (3, reloaded.system.size)

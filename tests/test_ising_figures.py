@@ -210,6 +210,21 @@ def test_the_observed_curvature_is_that_of_the_likelihood():
     assert complete[0, 0] < found[0, 0] and complete[1, 1] < found[1, 1]  # as if more were seen
 
 
+@pytest.mark.parametrize("kind", [CompleteData, ObservedData])
+def test_weights_of_frames_count_like_copies(kind):
+    """Up to how many frames there are: Kish's number (Σ w)² / Σ w² under weights; and a prior is as strong as one of so many frames."""
+    model, batch = fitted(60)
+    w = torch.tensor([5.0] * 20 + [1.0] * 40)
+    copies, kish = Batch.of(torch.cat([batch.x[:20].repeat(5, 1), batch.x[20:]])), (100 + 40) ** 2 / (20 * 25 + 40)
+    one, other = (covariance(kind()(model, Flat(), frames)).inverse() for frames in (Batch(batch.x, w), copies))
+    assert torch.allclose(one / kish, other / 140, rtol=1e-6)
+    held = covariance(kind()(model, Gaussian(weight=1 / kish, tau=30.0), Batch(batch.x, w))).inverse()
+    assert torch.allclose(held - one, torch.diag(torch.tensor([30.0, 0.0], dtype=torch.float64)), rtol=1e-6, atol=1e-5)
+    if kind is ObservedData:
+        even = covariance(kind()(model, Flat(), batch)).inverse()
+        assert not torch.allclose(one / kish, even / 60, rtol=1e-3)  # without the weights it would be another curvature
+
+
 def test_a_prior_narrows_the_posterior_and_weights_are_kept(tmp_path):
     prior = Gaussian(tau=30.0)
     prior.fit(400)

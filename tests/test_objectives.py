@@ -209,12 +209,12 @@ def test_replay_is_checked(name):
 def test_the_share_of_the_forward_divergence_may_change_at_the_target(linear):
     objective, system = Mixed(0.25, replay(), ReverseKL(10), target_alpha=1.0), Harmonic([1.0])
     shares = {}
-    for beta in (0.5, 1.0):
+    for beta in (0.5, 0.95, 1.0):
         objective.temper(beta)
         before = int(system.evaluations)
         terms = objective(linear.model(), system, NONE)
         shares[beta] = (terms.log["alpha"].item(), "reverse_bound" in terms.log, int(system.evaluations) - before)
-    assert shares == {0.5: (0.25, True, 110), 1.0: (1.0, False, 100)}
+    assert shares == {0.5: (0.25, True, 110), 0.95: (0.25, True, 110), 1.0: (1.0, False, 100)}
     with torch.no_grad():  # a rehearsal at β = 1 knows what tempering will need
         assert "reverse_bound" in objective(linear.model(), system, NONE).log
     with pytest.raises(InputError, match=r"target_alpha: expected a number in \[0, 1\]; found 2"):

@@ -1,5 +1,6 @@
 """Systems: one contract for all, and the exact answers of each, computed independently."""
 
+import inspect
 import json
 import math
 from pathlib import Path
@@ -13,7 +14,8 @@ from openmm import app, unit
 
 from predcg.config import check_figures
 from predcg.errors import InputError
-from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, MuellerBrown, Peptide, Regularised
+from predcg.systems import DoubleWell, GaussianMixture, Harmonic, IsingChain, Molecule, MuellerBrown, Peptide, Regularised, System
+from predcg.systems.planar import Planar
 from predcg.systems.trajectory import read_frames, write_frame
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -50,6 +52,46 @@ def test_another_number_of_coordinates_is_refused(system):
 def test_labels_number_the_basins(system):
     label = system.label(system.start(50))
     assert label.dtype == torch.long and label.min() >= -1 and label.max() < max(len(system.basins), 1)
+
+
+VARIANTS = {
+    "double_well": [lambda v=v: DoubleWell(**v) for v in ({}, {"a": 1.1}, {"b": 5.9}, {"c": 1.1}, {"d": 1.1})],
+    "mueller_brown": [lambda v=v: MuellerBrown(beta=v) for v in (0.1, 0.2)],
+    "harmonic": [lambda v=v: Harmonic(v) for v in ([1.0, 2.0], [1.0, 2.1], [1.0, 2.0, 1.0])],
+    "gaussian_mixture": [
+        lambda v=v: GaussianMixture(*v)
+        for v in (([[0.0], [1.0]], [1.0, 1.0], [1.0, 3.0]), ([[0.0], [1.1]], [1.0, 1.0], [1.0, 3.0]), ([[0.0], [1.0]], [1.0, 1.1], [1.0, 3.0]),
+                  ([[0.0], [1.0]], [1.0, 1.0], [1.0, 2.0]))
+    ],
+    "ising_chain": [
+        lambda v=v: IsingChain(**{"sites": 6, "coupling": 1.5, "reach": 2, "decay": 1.0, "field": 0.3, "beta": 0.5} | v)
+        for v in ({}, {"sites": 7}, {"coupling": 1.4}, {"reach": 1}, {"decay": 2.0}, {"field": 0.2}, {"beta": 0.4}, {"periodic": False})
+    ],
+    "regularised": [lambda v=v: Regularised(Harmonic([v[0]]), v[1]) for v in ((1.0, 5.0), (1.5, 5.0), (1.0, 6.0))],
+    "molecule": [
+        lambda v=v: Molecule("ala2.pdb", v[0], v[1])
+        for v in ((["amber96.xml", "amber96_obc.xml"], 330.0), (["amber96.xml", "amber96_obc.xml"], 331.0), (["amber96.xml", "implicit/hct.xml"], 330.0))
+    ],
+    "peptide": [lambda v=v: Peptide(v, ["amber96.xml"], 300.0) for v in ("ACE-A-NME", "ACE-G-NME")],
+}  # fmt: skip
+
+
+def test_every_kind_of_system_has_variants():
+    def kinds(kind):
+        return {kind} | {one for child in kind.__subclasses__() if child.__module__.startswith("predcg.") for one in kinds(child)}
+
+    assert {type(made()) for variants in VARIANTS.values() for made in variants} == {one for one in kinds(System) if not inspect.isabstract(one) and one is not Planar}
+
+
+@pytest.mark.parametrize("kind", VARIANTS)
+def test_a_fingerprint_knows_all_that_the_energy_depends_on(kind):
+    """Two of the same are the same, used or not; any other argument is another system."""
+    prints = [made().fingerprint() for made in VARIANTS[kind]]
+    assert len(set(prints)) == len(prints)
+    again = VARIANTS[kind][0]()
+    again(again.start(2))
+    again.exact()
+    assert again.fingerprint() == prints[0]
 
 
 def test_exact_samples_have_the_exact_moments(solvable):
@@ -218,6 +260,20 @@ def test_basins_are_the_boxes_of_the_source(ala2):
         pytest.skip("the authors' frames are not here; test_shipped_structure_is_l_alanine_with_a_model_in_each_basin needs nothing")
     label = ala2.label(read_frames(str(authors), ala2, "angstrom"))
     assert [(label == index).sum().item() for index in (0, 1, 2, -1)] == [12, 256, 142, 90]
+
+
+def test_basins_are_boxes_on_a_circle():
+    """On random configurations, whose dihedrals are anywhere, against mdtraj's angles and all shifts by whole turns."""
+    boxes = {"across": {"phi": [170, 40], "psi": [-175, 60]}, "all psi": {"phi": [-60, 25], "psi": [0, 180]}, "far": {"phi": [420, 20], "psi": [10, 90]}}
+    molecule, x = Molecule("ala2.pdb", ["amber96.xml"], 300.0, boxes), 0.1 * torch.randn(4000, 66)
+    frames = mdtraj.Trajectory(x.view(-1, 22, 3).numpy(), molecule.topology)
+    angles = {"phi": np.degrees(mdtraj.compute_phi(frames)[1][:, 0]), "psi": np.degrees(mdtraj.compute_psi(frames)[1][:, 0])}
+    expected = np.full(4000, -1)
+    for index, box in enumerate(boxes.values()):
+        inside = [np.min([abs(angles[name] + turn - centre) for turn in (-720, -360, 0, 360, 720)], 0) <= half for name, (centre, half) in box.items()]
+        expected[inside[0] & inside[1]] = index
+    assert (np.bincount(expected + 1, minlength=4) > 50).all()
+    assert (molecule.label(x).numpy() == expected).mean() > 0.999  # but for rounding at the edges
 
 
 def test_a_chain_has_its_frame_in_the_middle():
