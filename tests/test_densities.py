@@ -130,12 +130,12 @@ def test_gain_multiplies_the_first_layers_alone():
         assert one.any()
 
 
-def torus(rounds: int) -> Flow:
-    """Two angles and one other coordinate, far from where training starts."""
-    flow = Flow(context=1, size=3, folds=[1, 3], bins=6, rounds=rounds, couplings=2, hidden=[8]).double()
+def torus(rounds: int, folds: tuple[int, ...] = (1, 3), others: int = 1, context: int = 1, noise: float = 0.2) -> Flow:
+    """Two angles and one other coordinate unless said, so far from where training starts."""
+    flow = Flow(context, len(folds) + others, folds=folds, bins=6, rounds=rounds, couplings=2, hidden=[8]).double()
     with torch.no_grad():
         for parameter in flow.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
+            parameter += noise * torch.randn_like(parameter)
     return flow
 
 
@@ -151,6 +151,24 @@ def test_flow_on_a_torus_integrates_to_one(rounds):
         axis = torch.linspace(s.mean() - 8 * s.std(), s.mean() + 8 * s.std(), 400, dtype=torch.float64)
         mass = sum(q.log_prob(torch.cartesian_prod(angle, angle, axis[i : i + 20])).exp().sum() for i in range(0, 400, 20))
     assert (mass * (2 * math.pi / 120) ** 2 * (axis[1] - axis[0])).item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("context", [0, 1])
+@pytest.mark.parametrize("rounds", [0, 2])
+@pytest.mark.parametrize(("folds", "others"), [(folds, others) for folds in ((), (1,), (1, 3)) for others in (0, 1, 2) if folds or others])
+def test_flow_of_few_coordinates_integrates_to_one(folds, others, rounds, context):
+    """Mean of q(y) / r(y) over draws of a wider r: uniform angles, and Student's t with 3 degrees of freedom."""
+    flow, wide = torus(rounds, folds, others, context, noise=0.05), torch.distributions.StudentT(torch.full((others,), 3.0, dtype=torch.float64), 0.0, 1.5)
+    c = torch.full((context,), 0.3, dtype=torch.float64)
+    sample, log_q = flow(c).rsample_and_log_prob((7,))
+    assert torch.allclose(flow(c).log_prob(sample), log_q, atol=1e-8) and flow.location(c).shape == (len(folds) + others,)
+    (log_q.sum() + (sample**2).sum()).backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in flow.parameters())
+    with torch.no_grad():
+        t, s = 2 * math.pi * torch.rand(10_000, len(folds), dtype=torch.float64) - math.pi, wide.sample((10_000,))
+        ratio = (flow(c).log_prob(torch.cat([t, s], -1)) - wide.log_prob(s).sum(-1) + len(folds) * math.log(2 * math.pi)).exp()
+    error = (ratio.std() / len(ratio) ** 0.5).item()
+    assert ratio.mean().item() == pytest.approx(1, abs=4 * error + 1e-6) and error < 0.05
 
 
 @pytest.mark.parametrize("rounds", [0, 2])

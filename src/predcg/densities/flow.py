@@ -63,6 +63,8 @@ class Flow(Conditional):
         transform: Coordinates | None = None,
     ):
         super().__init__(context, size, features, transform)
+        self.alone = not self.inputs and (len(folds) < 2 or not rounds)
+        self.inputs += self.alone
         self.register_buffer("folds", torch.tensor(folds, dtype=torch.long), persistent=False)
         periodic, rest = len(folds), self.outputs - len(folds)
         net = {"hidden_features": tuple(hidden), "activation": nn.SiLU}
@@ -84,6 +86,8 @@ class Flow(Conditional):
                 self.mean[-1].weight[:periodic].mul_(10.0)
 
     def base(self, h: Tensor) -> Distribution:
+        if self.alone:  # one of the networks would have no input: they see a constant
+            h = h.new_ones((*h.shape[:-1], 1))
         return _Conditioned(h, self.outputs, self.folds, self._turned, self.rest)
 
     def _turned(self, h: Tensor) -> Distribution:
