@@ -18,7 +18,7 @@ class _Indexed(Observable):
         super().__init__()
         if any(len(row) != self.order for row in indices):
             raise InputError(f"indices: expected rows of {self.order} atoms; found {list(map(list, indices))}")
-        self.register_buffer("indices", torch.tensor([list(row) for row in indices]), persistent=False)
+        self.register_buffer("indices", torch.tensor([list(row) for row in indices], dtype=torch.long).view(-1, self.order), persistent=False)
 
     def width(self, size: int) -> int:
         return len(self.indices)

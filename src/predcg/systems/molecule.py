@@ -75,7 +75,7 @@ class Molecule(System):
         self.register_buffer("models", torch.tensor(models, dtype=torch.float32).flatten(1), persistent=False)
         backbone = phi_psi(self.topology)
         self.backbone = Dihedrals(backbone[0]) if backbone else None
-        self.frame = frame_atoms(self.topology)
+        self.frame = frame_atoms(self.topology, models)
         self.boxes = {name: dict(box) for name, box in (basins or {}).items()}
         self.basins = tuple(self.boxes)
         if self.basins and self.backbone is None:
@@ -128,7 +128,9 @@ class Molecule(System):
 
     @cached_property
     def zmatrix(self) -> dict[str, list]:
-        """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model."""
+        """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model. Raises InputError where there is no frame."""
+        if self.frame is None:
+            raise InputError("zmatrix: expected three bonded atoms that are not on one line; found none; choose a decoder in Cartesian coordinates")
         return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame, self.kt)
 
     @property

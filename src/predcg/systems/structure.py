@@ -1,16 +1,21 @@
 """From files to the parts of a molecule: topology, starting structures, OpenMM System, and what the topology tells."""
 
 import warnings
+from itertools import combinations
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 import openmm
+import torch
 from openmm import app, unit
 
 from predcg.errors import InputError
+from predcg.observables import Angles
 
 SHIPPED = Path(__file__).parent
+# Sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than 5 degrees from a line is on it; our choice.
+BENT, STRAIGHT = 0.5, 0.09
 
 
 def read_pdb(pdb: str) -> tuple[app.Topology, np.ndarray]:
@@ -95,11 +100,18 @@ def neighbours(topology: mdtraj.Topology) -> dict[int, list[int]]:
     return near
 
 
-def frame_atoms(topology: mdtraj.Topology) -> list[int] | None:
-    """Three atoms that are never on one line: N, CA, C of the middle residue of a chain, which no atom is far from; else three bonded ones, heavy if possible."""
+def frame_atoms(topology: mdtraj.Topology, models: np.ndarray) -> list[int] | None:
+    """Three atoms that are never on one line, or None where no three bonded ones are.
+
+    N, CA, C of the middle residue of a chain, which no atom is far from; else an atom between two bonded ones, heavy if possible, whose angle is far from
+    0 and 180 degrees in all models, (models, n_atoms, 3).
+    """
     backbone = phi_psi(topology)
     if backbone:
         return backbone[len(backbone) // 2][0][1:]
-    heavy_first = {i: sorted(near, key=lambda j: topology.atom(j).element.symbol == "H") for i, near in neighbours(topology).items()}
-    candidates = [[near[0], i, near[1]] for i, near in heavy_first.items() if len(near) >= 2]
-    return min(candidates, key=lambda three: sum(topology.atom(i).element.symbol == "H" for i in three), default=None)
+    hydrogen = [atom.element.symbol == "H" for atom in topology.atoms]
+    heavy_first = {i: sorted(near, key=hydrogen.__getitem__) for i, near in neighbours(topology).items()}
+    threes = [[a, b, c] for b, near in heavy_first.items() for a, c in combinations(near, 2)]
+    bent = Angles(threes)(torch.tensor(models).flatten(1)).sin().amin(0).tolist() if threes else []
+    candidates = [(sine < BENT, sum(hydrogen[i] for i in three), three) for sine, three in zip(bent, threes, strict=True) if sine > STRAIGHT]
+    return min(candidates, key=lambda candidate: candidate[:2], default=(None,))[-1]

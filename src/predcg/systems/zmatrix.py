@@ -86,7 +86,9 @@ def _springs(system: openmm.System, kt: float) -> tuple[dict, dict]:
                 lengths[frozenset((i, j))] = [plain(length), math.sqrt(kt / plain(k))]
         if isinstance(force, openmm.HarmonicAngleForce):
             for i, j, k, angle, strength in map(force.getAngleParameters, range(force.getNumAngles())):
-                bends[j, frozenset((i, k))] = [plain(angle), math.sqrt(kt / plain(strength))]
+                width = math.sqrt(kt / plain(strength))
+                # About a straight line the angle's density is sin θ times a Gaussian, whose top is one width away from it.
+                bends[j, frozenset((i, k))] = [min(plain(angle), math.pi - width), width]
     return lengths, bends
 
 

@@ -42,7 +42,7 @@ class InternalCoordinates(Transform):
         self.distances = Distances([[a, b], [b, c], *(row[:2] for row in rows)])
         self.angles = Angles([[a, b, c], *(row[:3] for row in rows)])
         self.dihedrals = Dihedrals(rows)
-        periodic = torch.tensor([bounds is None for bounds in zmatrix["ranges"]])
+        periodic = torch.tensor([bounds is None for bounds in zmatrix["ranges"]], dtype=torch.bool)
         bounds = [bounds for bounds in zmatrix["ranges"] if bounds is not None]
         low, high = zip(*([0.0, math.pi] for _ in zmatrix["angles"]), *([centre - half, centre + half] for centre, half in bounds), strict=True)
         centre, width = zip(*zmatrix["angles"], *([centre, BOUNDED] for centre, _ in bounds), strict=True)
