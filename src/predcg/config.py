@@ -1,24 +1,25 @@
 """From overrides to a complete configuration, and from that to the nouns."""
 
-import hashlib
 import inspect
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from predcg import figures
 from predcg.acquisitions import Acquisition
+from predcg.catalogue import shipped
 from predcg.errors import InputError
+from predcg.messages import explain, unknown
 from predcg.model import Model
 from predcg.objectives import Objective
+from predcg.overrides import label, readable
 from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import Sampler
@@ -28,42 +29,29 @@ from predcg.systems import System
 ALLOWED = ("predcg.", "torch.optim.", "torch.nn.", "pytorch_lightning.", "zuko.")
 
 
-def shipped(name: str) -> Path:
-    """The folder `conf` or `experiments`: inside an installed wheel, or at the top of a checkout."""
-    package = Path(__file__).parent
-    return package / name if (package / name).is_dir() else package.parents[1] / name
-
-
-def listing(folder: Path) -> str:
-    """Names of all yaml files below a folder, as a user would write them."""
-    return ", ".join(sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml")))
-
-
 def compose(overrides: list[str]) -> DictConfig:
     """The configuration that the command line would make of the same overrides.
 
     >>> compose(["experiment=double_well/forward_kl", "seed=3"]).folder
-    'outputs/double_well/forward_kl/default/seed=3'
+    'outputs/double_well/forward_kl/default/seed-3'
     """
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(shipped("conf").resolve()), version_base="1.3"):
-            cfg = hydra.compose("config", overrides, return_hydra_config=True)
+            cfg = hydra.compose("config", readable(overrides), return_hydra_config=True)
             return complete(cfg, cfg.hydra)
     except (HydraException, OmegaConfBaseException) as reason:
-        raise InputError(explain(reason)) from reason
+        raise InputError(explain(reason, overrides)) from reason
 
 
 def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     """Fill in name, tags and folder from what was chosen, and check every `_target_`; Hydra's own node is left behind."""
     chosen = hydra_node.runtime.choices
-    label = hydra_node.job.override_dirname.replace("/", "_") or "default"
-    if len(label) > 150:  # file systems end at 255 bytes
-        label = label[:120] + "-" + hashlib.sha256(label.encode()).hexdigest()[:16]
+    overrides = label(hydra_node.overrides.task, besides=hydra_node.job.config.override_dirname.exclude_keys)
     filled = {
         "name": chosen["experiment"],
         "tags": [chosen[group] for group in ("system", "objective", "prior")],
-        "folder": f"outputs/{chosen['experiment']}/{label}/seed={cfg.seed}",
+        "folder": f"outputs/{chosen['experiment']}/{overrides}/seed-{cfg.seed}",
     }
     plain = OmegaConf.create({key: value for key, value in cfg.items_ex(resolve=False) if key != "hydra"})
     for key, value in filled.items():
@@ -104,7 +92,7 @@ def check_figures(names: list[str], system: System, posterior: bool = False, sna
     """Raise InputError on a figure that does not exist, or that cannot be drawn of this system, or not without a posterior or snapshots."""
     for name in names:
         if name not in figures.__all__:
-            raise InputError(f"figures: expected names among {', '.join(figures.__all__)}; found {name!r}")
+            raise InputError(unknown("figures", name, figures.__all__))
         kind, attribute, of_posterior, of_snapshots = getattr(getattr(figures, name), "needs", (System, None, False, False))
         if not isinstance(system, kind) or (attribute and getattr(system, attribute) is None):
             wanted = f"a {kind.__name__}" + (f" with a {attribute}" if attribute else "")
@@ -162,15 +150,3 @@ def construct(cfg: DictConfig, key: str) -> Any:
         return made
     except (HydraException, OmegaConfBaseException, TypeError) as reason:
         raise InputError(f"{key}: {explain(reason)}") from reason
-
-
-def explain(reason: Exception) -> str:
-    """One line out of Hydra's and OmegaConf's several."""
-    cause = reason.__cause__
-    if isinstance(reason, InstantiationException) and cause is not None:
-        return str(cause)
-    text = str(reason)
-    if "Could not find 'experiment/" in text or "must specify 'experiment'" in text:
-        return f"experiment: expected one of {listing(shipped('conf') / 'experiment')}; {text.splitlines()[0]}"
-    lines = [line.strip() for line in f"{text}\n{cause or ''}".splitlines()]
-    return " ".join(line for line in lines if line and not line.startswith(("full_key", "object_type", "Config search path")))

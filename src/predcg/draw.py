@@ -1,8 +1,6 @@
 """A claim in; picture, numbers and verdict out."""
 
 import json
-import logging
-import sys
 import time
 from datetime import date
 from itertools import product
@@ -12,13 +10,15 @@ from typing import Any
 import torch
 
 from predcg import figures
-from predcg.config import compose, listing, shipped
+from predcg.catalogue import listing, shipped
+from predcg.config import compose
 from predcg.errors import InputError
 from predcg.figures.speed import machine
 from predcg.figures.style import save
 from predcg.files import atomic, write_json
 from predcg.folder import commit
 from predcg.gallery import claim, keep, kept, page, rows
+from predcg.messages import unknown
 from predcg.results import align
 from predcg.run import load, run
 
@@ -62,7 +62,7 @@ def draw_all(names: list[str], overrides: list[str]) -> bool:
         raise InputError("--all: expected a checkout, which keeps the results; found an installed package; clone the repository and pip install -e .")
     if overrides not in ([], ["force=true"]):
         raise InputError(f"--all: expected no override but force=true, since a claim says all about its runs; found {' '.join(overrides)}")
-    chosen, met = names or listing(folder).split(", "), []
+    chosen, met = names or listing(folder), []
     for name in chosen:
         claim(folder, name)  # refused before any is drawn
     try:
@@ -87,7 +87,7 @@ def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
     """
     content = claim(shipped("experiments"), name)
     if content["figure"] not in figures.__all__:
-        raise InputError(f"figure: expected one of {', '.join(figures.__all__)}; found {content['figure']!r}; mend {name}.yaml")
+        raise InputError(f"{unknown('figure', content['figure'], figures.__all__)}; mend {name}.yaml")
     configurations = [compose([*entry, *overrides]) for entry in expand(content["runs"])]  # refused before any is run
     folders = [run(cfg) for cfg in configurations]
     began = time.perf_counter()
@@ -142,24 +142,7 @@ def judge(found: float, expected: dict[str, Any]) -> bool:
     )
 
 
-def main() -> None:
-    """`predcg-draw <paper>/<figure> [key=value ...]` or `predcg-draw --all`; exits with 1 when a number is out of tolerance."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    everything, arguments = "--all" in sys.argv[1:], [argument for argument in sys.argv[1:] if argument != "--all"]
-    names = [argument for argument in arguments if "=" not in argument]
-    overrides = [argument for argument in arguments if "=" in argument]
-    try:
-        if not names and not everything:
-            raise InputError(f"figure: expected --all or one of {listing(shipped('experiments'))}; found none")
-        met = [draw_all(names, overrides)] if everything else [draw(name, overrides) for name in names]
-    except InputError as reason:
-        print(f"predcg-draw: {reason}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("predcg-draw: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0 if all(met) else 1)
-
-
 if __name__ == "__main__":
+    from predcg.cli import draw as main
+
     main()

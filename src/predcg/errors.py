@@ -1,6 +1,9 @@
 """The errors that the command line tells in one line."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # help, and a refusal of the command line, do not wait for torch
+    from torch import Tensor
 
 
 class InputError(ValueError):
@@ -16,6 +19,6 @@ class NonFiniteError(FloatingPointError):
     The command line writes the configuration into the run folder, prints one line, and exits with code 1.
     """
 
-    def __init__(self, reason: str, x: Tensor | None = None):  # the default is for pickle
+    def __init__(self, reason: str, x: "Tensor | None" = None):  # the default is for pickle
         super().__init__(reason)
         self.x = x

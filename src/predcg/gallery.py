@@ -7,9 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from predcg.config import listing
+from predcg.catalogue import listing
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
+from predcg.messages import unknown
 
 WIDTH_PIXELS, SIZE_BYTES = 1000, 150_000  # at most, of a kept picture: it is a part of the checkout
 
@@ -22,7 +23,7 @@ def claim(folder: Path, name: str) -> dict[str, Any]:
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"figure: expected one of {listing(folder)}; found {name!r}")
+        raise InputError(unknown("figure", name, listing(folder)))
     return OmegaConf.to_container(OmegaConf.load(path))
 
 
@@ -72,7 +73,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def page(folder: Path) -> str:
     """Markdown of all kept results below `folder`, paper by paper, and the commands of those that are missing."""
-    results = {name: kept(folder, name) for name in listing(folder).split(", ")}
+    results = {name: kept(folder, name) for name in listing(folder)}
     drawn = {name: result for name, result in results.items() if result}
     contents = [("paper", "figures", "met", "not met")]
     for paper in sorted({name.split("/")[0] for name in drawn}):

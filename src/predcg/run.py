@@ -1,30 +1,22 @@
 """A configuration in, a run folder out."""
 
-import json
 import logging
 import os
-import sys
 import time
 from pathlib import Path
-from typing import NoReturn
 
-import hydra
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from predcg import figures
 from predcg.batch import Batch, Data
-from predcg.config import Nouns, build, complete, construct, explain, shipped
+from predcg.config import Nouns, build, construct
 from predcg.errors import InputError, NonFiniteError
 from predcg.figures.style import save
 from predcg.folder import begin, finish, is_finished, withdraw
 from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
-from predcg.results import Run, table
+from predcg.results import Run
 from predcg.systems.trajectory import write_frame
 from predcg.training import LAST, Training, fit, read_checkpoint, read_history
 
@@ -155,33 +147,7 @@ def _report(logger, folder: Path, summary: dict[str, float]) -> None:
         logger.experiment.summary.update(summary)
 
 
-def _job(cfg: DictConfig) -> None:
-    try:
-        folder = run(complete(cfg, HydraConfig.get()))
-        log.info(table(json.loads((folder / "summary.json").read_text())))
-    except (InputError, FloatingPointError) as reason:
-        if HydraConfig.get().mode != RunMode.RUN:
-            raise  # in a sweep Hydra says which job it was
-        _end(reason)
-
-
-def _end(reason: Exception) -> NoReturn:
-    ours = isinstance(reason, (InputError, FloatingPointError))
-    print(f"predcg: {reason if ours else explain(reason)}", file=sys.stderr)
-    sys.exit(1 if isinstance(reason, FloatingPointError) else 2)
-
-
-def main() -> None:
-    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps. Exits with 2 on bad input, 1 on numbers that are not finite, 130 on Ctrl-C."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here
-    try:
-        hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name="config")(_job)()
-    except (InputError, FloatingPointError, HydraException, OmegaConfBaseException) as reason:
-        _end(reason)
-    except KeyboardInterrupt:
-        print("predcg: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
-
-
 if __name__ == "__main__":
+    from predcg.cli import main
+
     main()

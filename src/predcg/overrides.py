@@ -1,0 +1,83 @@
+"""What a user writes after `predcg`: paths as they are, and the folder that a set of overrides is named by."""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+
+LONGEST = 120  # characters of a folder's name without its hash: file systems end at 255 bytes
+
+
+def readable(arguments: list[str]) -> list[str]:
+    """The same arguments, with paths written as Hydra's grammar wants them.
+
+    In `key=value`, and in a list or a sweep of values, what names an existing file or folder is put in quotes where Hydra would refuse it or read
+    another text or several values: it may hold `=`, commas, spaces and umlauts. A leading `~` is the user's home. All else is left as it is.
+
+    >>> readable(["experiment=ala2/forward_kl", "prior=flat,ard", "-m"])
+    ['experiment=ala2/forward_kl', 'prior=flat,ard', '-m']
+    """
+    return [_argument(argument) for argument in arguments]
+
+
+def _argument(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    if argument.startswith("-") or not value:
+        return argument
+    opening, inside, closing = ("[", value[1:-1], "]") if value.startswith("[") and value.endswith("]") else ("", value, "")
+    parts, found = inside.split(","), []
+    while parts:
+        # The longest that is there: a comma may belong to a name.
+        taken = next((n for n in range(len(parts), 1, -1) if _there(",".join(parts[:n]))), 1)
+        found.append(_value(",".join(parts[:taken])))
+        parts = parts[taken:]
+    return f"{key}={opening}{','.join(found)}{closing}"
+
+
+def _there(text: str) -> bool:
+    return os.path.exists(os.path.expanduser(text.strip()))
+
+
+def _value(text: str) -> str:
+    path = os.path.expanduser(text.strip())
+    if not os.path.exists(path):
+        return path if text.strip().startswith("~") else text
+    try:
+        override = OverridesParser.create().parse_override(f"key={path}")
+        read = not override.is_sweep_override() and override.value()
+    except HydraException:
+        read = False
+    # What is read as a number is one, even where a file has its name.
+    return path if read == path or (read is not False and not isinstance(read, str)) else QuotedString(path, Quote.single).with_quotes()
+
+
+def label(overrides: list[str], besides: Collection[str]) -> str:
+    """A folder's name for a set of overrides, of [A-Za-z0-9._+-] only: `key-value` of each, sorted, joined by `+`; `default` for none.
+
+    Different sets have different names. What cannot be read again from the name, since it holds other characters or is too long, has a hash at its end.
+
+    Args:
+        overrides: as Hydra has taken them, one `key=value` each.
+        besides: first parts of keys that are left out.
+
+    >>> label(["steps=100", "prior=ard", "seed=3"], besides=["seed"])
+    'prior-ard+steps-100'
+    >>> label(["encoder.hidden=[8,8]"], besides=[])
+    'encoder.hidden-8.8+f79a8277db0a'
+    """
+    items = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+~").split(".")[0] not in besides:
+            # `+key` makes what `key` sets: the same override, as far as both can be used.
+            items.append(("without", f"~{key[1:]}") if key.startswith("~") else (key.lstrip("+"), value))
+    items.sort(key=lambda item: item[0])  # of the same key the last one counts: their order stays
+    name = "+".join(f"{key}-{value}" for key, value in items)
+    if len(name) <= LONGEST and all(re.fullmatch(r"[\w.]+", key, re.ASCII) and re.fullmatch(r"[\w.-]*", value, re.ASCII) for key, value in items):
+        return name or "default"
+    legible = "+".join("-".join(re.sub(r"[^A-Za-z0-9._-]+", ".", text).strip(".") for text in item) for item in items)
+    return f"{legible[:LONGEST]}+{hashlib.sha256(repr(items).encode()).hexdigest()[:12]}"
