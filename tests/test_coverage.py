@@ -49,8 +49,8 @@ def runs(ala2):
     system = Tilted(ala2, model)
     with torch.no_grad():
         data = Data(*(Batch.of(system.sample(8000)) for _ in range(2)))
-    trained = SimpleNamespace(name="ala2/reverse_kl seed=0", system=system, model=model, history=[{"step": 1}], data=None, seed=0)
-    return [trained, SimpleNamespace(name="ala2/replica_exchange seed=0", system=system, model=None, history=[], data=data, seed=0)]
+    trained = SimpleNamespace(name="ala2/reverse_kl seed-0", system=system, model=model, history=[{"step": 1}], data=None, seed=0)
+    return [trained, SimpleNamespace(name="ala2/replica_exchange seed-0", system=system, model=None, history=[], data=data, seed=0)]
 
 
 def test_coverage_of_a_known_target(runs, monkeypatch):

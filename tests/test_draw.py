@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from predcg import draw, figures, gallery
+from predcg import cli, draw, figures, gallery
 from predcg.errors import InputError
 
 CLAIMS = {
@@ -41,7 +41,8 @@ def claims(tmp_path, monkeypatch):
         return made
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(draw, "shipped", lambda name: tmp_path / name)
+    for module in (cli, draw):
+        monkeypatch.setattr(module, "shipped", lambda name: tmp_path / name)
     monkeypatch.setattr(draw, "run", run)
     monkeypatch.setattr(draw, "load", lambda made: made)
     monkeypatch.setattr(figures, "training", picture)
@@ -58,7 +59,7 @@ def call(claims, monkeypatch):
         drawn.clear()
         monkeypatch.setattr(sys, "argv", ["predcg-draw", *arguments])
         with pytest.raises(SystemExit) as end:
-            draw.main()
+            cli.draw()
         return end.value.code, list(drawn)
 
     return program

@@ -10,12 +10,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from predcg import figures
-from predcg.config import build, compose, listing, shipped
+from predcg.catalogue import listing, shipped
+from predcg.config import build, compose
 from predcg.draw import expand
 from predcg.run import load, run
 
 ROOT = Path(__file__).parents[1]
-EXPERIMENTS = listing(shipped("conf") / "experiment").split(", ")
+EXPERIMENTS = listing(shipped("conf") / "experiment")
 CLAIMS = sorted(shipped("experiments").rglob("*.yaml"))
 
 

@@ -7,7 +7,7 @@ import predcg
 
 ROOT = Path(predcg.__file__).parent
 FLOORS = [
-    {"errors", "files", "progress", "batch"},
+    {"errors", "files", "progress", "catalogue", "messages", "overrides", "batch"},
     {"spins", "observables", "transforms", "densities", "priors", "systems"},
     {"model", "posteriors", "importance", "gibbs", "samplers", "results"},
     {"objectives", "acquisitions"},
@@ -15,23 +15,27 @@ FLOORS = [
     {"figures"},
     {"config", "folder", "run"},
     {"draw", "gallery"},
+    {"cli"},
 ]
 # Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
 BESIDE = {
-    "files": set(), "batch": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
+    "files": set(), "messages": {"catalogue"}, "batch": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
     "densities": {"observables", "spins", "transforms"}, "systems": {"observables", "spins"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
     "results": {"model", "posteriors"}, "samplers": {"results"}, "run": {"config", "folder"}, "draw": {"gallery"},
 }  # fmt: skip
 HOMES = {
     "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training", "figures/training_speed.py"),
-    "matplotlib": ("figures",), "hydra": ("config.py", "run.py"), "omegaconf": ("config.py", "folder.py", "run.py", "gallery.py"),
+    "matplotlib": ("figures",), "hydra": ("config.py", "cli.py", "messages.py", "overrides.py"),
+    "omegaconf": ("config.py", "folder.py", "run.py", "gallery.py", "cli.py", "messages.py"),
     "wandb": (),
 }  # fmt: skip
 
 
 def imports(file: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    """What a module imports anywhere, except as a script: then it calls the command line, which is above all."""
+    found, tree = set(), ast.parse(file.read_text())
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'")]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from predcg.catalogue import draw_help_page, help_page, listing, shipped
 from predcg.errors import InputError
-from predcg.messages import explain, short
+from predcg.messages import explain, short, unknown
 from predcg.overrides import readable
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,9 @@ REFUSED = (InputError, FloatingPointError, HydraException, OmegaConfBaseExceptio
 
 def main() -> None:
     """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps. Exits with 2 on bad input, 1 on numbers that are not finite, 130 on Ctrl-C."""
-    _tell(help_page, listing(shipped("conf") / "experiment"))
+    experiments = listing(shipped("conf") / "experiment")
+    _tell(help_page, experiments)
+    _complete_experiment(experiments)
     sys.argv[1:] = readable(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here
     try:
@@ -47,6 +49,8 @@ def draw() -> None:
     try:
         if not chosen and not everything:
             raise InputError(f"figure: expected --all or one of {', '.join(known)}; found none; see predcg-draw --help")
+        for name in set(chosen) - set(known):
+            raise InputError(unknown("figure", name, known))
         from predcg.draw import draw as draw_one, draw_all
 
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -64,6 +68,14 @@ def _tell(page: Callable[[], str], known: list[str]) -> None:
     answers = {"--help": page, "-h": page, "--version": lambda: f"predcg {version('predcg')}", "--list": lambda: "\n".join(known)}
     for flag in answers.keys() & set(asked):
         print(answers[flag]())
+        sys.exit(0)
+
+
+def _complete_experiment(known: list[str]) -> None:
+    """Answer the shell where it completes a call without an experiment yet, and end: Hydra needs one to complete the rest, and knows no nested names."""
+    words = os.environ.get("COMP_LINE", "").split(" ")[1:]
+    if {"-sc", "--shell-completion"} & set(sys.argv[1:2]) and words and not any(word.startswith("experiment=") for word in words[:-1]):
+        print("\n".join(f"experiment={name}" for name in known))
         sys.exit(0)
 
 

@@ -51,7 +51,7 @@ def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     p_<basin>_data, the share of the training frames. Where the energy part is a forward divergence too, a model that can be anything
     ends at α p_data + (1 - α) p_exact: the dashed line.
     """
-    groups = grouped(runs, lambda run: (variant(run, besides="alpha="), _alpha(run)))
+    groups = grouped(runs, lambda run: (variant(run, besides="alpha-"), _alpha(run)))
     names = sorted({name for name, _ in groups})
     numbers, exact = {}, runs[0].system.exact()
     for (name, alpha), same in groups.items():
@@ -86,10 +86,10 @@ def _suffix(alpha: float, name: str, names: list[str]) -> str:
     return f"_alpha{alpha:g}" + (f"_{name}" if len(names) > 1 else "")
 
 
-def variant(run: Run, besides: str = "seed=") -> str:
+def variant(run: Run, besides: str = "seed-") -> str:
     """The overrides of a run, without its seed and those that hold `besides`; `default` where there are none."""
-    overrides = experiment(run).partition(" ")[2].split(",")
-    return ",".join(override for override in overrides if besides not in override) or "default"
+    overrides = experiment(run).partition(" ")[2].split("+")
+    return "+".join(override for override in overrides if besides not in override) or "default"
 
 
 def masses(system: System, drawn: Iterable[Tensor]) -> dict[str, float]:

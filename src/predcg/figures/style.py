@@ -56,7 +56,7 @@ def grouped(runs: list[Run], key: Callable) -> dict:
 
 def experiment(run: Run) -> str:
     """The run's experiment and overrides, without its seed."""
-    return run.name.removesuffix(f" seed={run.seed}")
+    return run.name.removesuffix(f" seed-{run.seed}")
 
 
 def with_reference(runs: list[Run]) -> tuple[list[Run], Run]:
