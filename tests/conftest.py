@@ -1,14 +1,19 @@
 """What several test files share."""
 
+import copy
 import math
 from functools import partial
 
+import numpy as np
+import openmm
 import pytest
 import torch
+from openmm import unit
 
 from predcg.densities import DeterministicMLP, Flow, FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.model import Model
 from predcg.systems import DoubleWell, GaussianMixture, Harmonic, IsingChain, Molecule, MuellerBrown
+from predcg.systems.forcefield import TERMS, Batched
 
 NET = {"hidden": [8, 8], "activations": ["Tanh", "SELU"]}
 
@@ -93,3 +98,48 @@ class Linear:
 @pytest.fixture
 def linear():
     return Linear()
+
+
+# The term of TERMS that each force belongs to.
+GROUPS = {
+    "HarmonicBondForce": 0, "HarmonicAngleForce": 1, "PeriodicTorsionForce": 2, "CMAPTorsionForce": 2, "NonbondedForce": 3,
+    "CustomGBForce": 4, "GBSAOBCForce": 4,
+}  # fmt: skip
+
+
+def reference(system: openmm.System, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """OpenMM's energies by kind in kJ/mol, (n, 5), and forces in kJ/mol/nm, (n, D), of x in nm, (n, D)."""
+    system = copy.deepcopy(system)
+    for force in system.getForces():
+        force.setForceGroup(GROUPS.get(force.getName(), 31))
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    energies, forces = np.zeros((len(x), len(TERMS))), np.zeros(x.shape)
+    for i, frame in enumerate(x):
+        context.setPositions(frame.reshape(-1, 3))
+        for group in range(len(TERMS)):
+            energies[i, group] = context.getState(energy=True, groups={group}).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        found = context.getState(forces=True).getForces(asNumpy=True)
+        forces[i] = found.value_in_unit(unit.kilojoule_per_mole / unit.nanometer).reshape(-1)
+    return energies, forces
+
+
+def batched(system: openmm.System, x: np.ndarray, dtype: torch.dtype = torch.double) -> tuple[np.ndarray, np.ndarray]:
+    engine, x = Batched(system), torch.tensor(x, dtype=dtype)
+    terms = engine.terms(x)
+    energies, gradients = engine.evaluate(x)
+    assert tuple(terms) == TERMS and torch.allclose(sum(terms.values()), energies, rtol=1e-5)
+    return torch.stack([terms[name] for name in TERMS], 1).double().numpy(), -gradients.double().numpy()
+
+
+def check(system: openmm.System, x: np.ndarray) -> None:
+    """Equal to 1e-8 kJ/mol and kJ/mol/nm, and to 1e-11 where atoms that touch make numbers of 1e16."""
+    (energies, forces), (found, pulls) = reference(system, x), batched(system, x)
+    np.testing.assert_allclose(found, energies, rtol=1e-11, atol=1e-8)
+    assert (abs(pulls - forces) <= 1e-8 + 1e-11 * abs(forces).max(1, keepdims=True)).all()
+
+
+def approach(frame: np.ndarray, one: int, other: int, distance: float) -> np.ndarray:
+    """The frame, (D,), with one atom moved to so far from the other."""
+    moved = frame.reshape(-1, 3).copy()
+    moved[other] = moved[one] + distance * np.array([2.0, -1.0, 2.0]) / 3
+    return moved.reshape(-1)

@@ -1,6 +1,5 @@
 """The batched force field: OpenMM's own energies and forces, term by term, for any batch, and finite where OpenMM has none."""
 
-import copy
 import json
 import logging
 from collections.abc import Callable
@@ -13,20 +12,16 @@ import torch
 from openmm import app, unit
 from openmm.app.internal import customgbforces
 
+from conftest import GROUPS, approach, batched, check, reference
 from predcg.errors import InputError
 from predcg.systems import Harmonic, Molecule, Peptide, Regularised
-from predcg.systems.forcefield import TERMS, Batched
+from predcg.systems.forcefield import Batched
 from predcg.systems.forcefield.batched import ARRAYS, MEMORY_BYTES
 from predcg.systems.structure import SHIPPED
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STRUCTURE = app.PDBFile(str(SHIPPED / "ala2.pdb"))
 SOLVENTS = ("hct", "obc1", "obc2", "gbn", "gbn2")
-# The term of TERMS that each force belongs to.
-GROUPS = {
-    "HarmonicBondForce": 0, "HarmonicAngleForce": 1, "PeriodicTorsionForce": 2, "CMAPTorsionForce": 2, "NonbondedForce": 3,
-    "CustomGBForce": 4, "GBSAOBCForce": 4,
-}  # fmt: skip
 CASES = {f"{solvent} {surface}": (["amber96.xml", f"implicit/{solvent}.xml"], {"sasaMethod": surface}) for solvent in SOLVENTS for surface in ("ACE", None)}
 CASES |= {
     "own obc2": (["amber96.xml", "amber96_obc.xml"], {}),
@@ -43,37 +38,6 @@ def dipeptide(files: list[str], **settings) -> openmm.System:
 
 def created(*names: str) -> list:
     return [getattr(openmm, name)() for name in names]
-
-
-def reference(system: openmm.System, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """OpenMM's energies by kind in kJ/mol, (n, 5), and forces in kJ/mol/nm, (n, D), of x in nm, (n, D)."""
-    system = copy.deepcopy(system)
-    for force in system.getForces():
-        force.setForceGroup(GROUPS.get(force.getName(), 31))
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
-    energies, forces = np.zeros((len(x), len(TERMS))), np.zeros(x.shape)
-    for i, frame in enumerate(x):
-        context.setPositions(frame.reshape(-1, 3))
-        for group in range(len(TERMS)):
-            energies[i, group] = context.getState(energy=True, groups={group}).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
-        found = context.getState(forces=True).getForces(asNumpy=True)
-        forces[i] = found.value_in_unit(unit.kilojoule_per_mole / unit.nanometer).reshape(-1)
-    return energies, forces
-
-
-def batched(system: openmm.System, x: np.ndarray, dtype: torch.dtype = torch.double) -> tuple[np.ndarray, np.ndarray]:
-    engine, x = Batched(system), torch.tensor(x, dtype=dtype)
-    terms = engine.terms(x)
-    energies, gradients = engine.evaluate(x)
-    assert tuple(terms) == TERMS and torch.allclose(sum(terms.values()), energies, rtol=1e-5)
-    return torch.stack([terms[name] for name in TERMS], 1).double().numpy(), -gradients.double().numpy()
-
-
-def check(system: openmm.System, x: np.ndarray) -> None:
-    """Equal to 1e-8 kJ/mol and kJ/mol/nm, and to 1e-11 where atoms that touch make numbers of 1e16."""
-    (energies, forces), (found, pulls) = reference(system, x), batched(system, x)
-    np.testing.assert_allclose(found, energies, rtol=1e-11, atol=1e-8)
-    assert (abs(pulls - forces) <= 1e-8 + 1e-11 * abs(forces).max(1, keepdims=True)).all()
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +61,6 @@ def frames() -> dict[str, np.ndarray]:
     shaken = thermal + np.repeat([0.01, 0.02], 3)[:, None] * random.standard_normal(thermal.shape)
     near = [approach(frame, *pair, distance) for frame, *pair, distance in zip(thermal, (0, 3, 1, 5, 7), (21, 12, 18, 10, 19), (0.05, 0.04, 0.03, 0.025, 0.03))]
     return {"thermal": thermal, "hot": np.concatenate([dynamics(600.0, 3), dynamics(1000.0, 3)]), "shaken": shaken, "near": np.array(near)}
-
-
-def approach(frame: np.ndarray, one: int, other: int, distance: float) -> np.ndarray:
-    """The frame, (D,), with one atom moved to so far from the other."""
-    moved = frame.reshape(-1, 3).copy()
-    moved[other] = moved[one] + distance * np.array([2.0, -1.0, 2.0]) / 3
-    return moved.reshape(-1)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -63,7 +63,8 @@ class GeneralisedBorn(nn.Module):
 
         The derivatives through L and U cancel, but for L = s_j - r, where atom i lies inside the sphere of j.
         """
-        far, near = r + self.reach, torch.maximum((r - self.reach).abs(), self.inner)
+        # The screening of sulphur in GBn2 is negative: what its sphere does not reach screens nothing, and has no logarithm.
+        far, near = torch.maximum(r + self.reach, self.inner), torch.maximum((r - self.reach).abs(), self.inner)
         product = 1 / (far * near)
         u, l = near * product, far * product
         log = 0.25 * torch.log(near * u) * inverse_r
