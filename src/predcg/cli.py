@@ -4,8 +4,10 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -29,6 +31,7 @@ def main() -> None:
     experiments = listing(shipped("conf") / "experiment")
     _tell(help_page, experiments)
     _complete_experiment(experiments)
+    _house()
     sys.argv[1:] = readable(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here
     try:
@@ -53,6 +56,7 @@ def draw() -> None:
             raise InputError(unknown("figure", name, known))
         from predcg.draw import draw as draw_one, draw_all
 
+        _house()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         met = [draw_all(chosen, overrides)] if everything else [draw_one(name, overrides) for name in chosen]
     except REFUSED as reason:
@@ -77,6 +81,14 @@ def _complete_experiment(known: list[str]) -> None:
     if {"-sc", "--shell-completion"} & set(sys.argv[1:2]) and words and not any(word.startswith("experiment=") for word in words[:-1]):
         print("\n".join(f"experiment={name}" for name in known))
         sys.exit(0)
+
+
+def _house() -> None:
+    """Give the caches and logs of libraries a temporary folder where the user's home cannot be written: wandb's would fail after the training."""
+    if not os.access(Path.home(), os.W_OK):
+        elsewhere = tempfile.mkdtemp(prefix="predcg_")
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+            os.environ.setdefault(name, elsewhere)
 
 
 def _job(cfg: DictConfig) -> None:

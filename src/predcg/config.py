@@ -1,7 +1,8 @@
 """From overrides to a complete configuration, and from that to the nouns."""
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import Sampler
 from predcg.systems import System
+
+log = logging.getLogger(__name__)
 
 # What a configuration may name: constructing any of these cannot run code or read files of the configuration's choice.
 ALLOWED = ("predcg.", "torch.optim.", "torch.nn.", "pytorch_lightning.", "zuko.")
@@ -57,9 +60,41 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     for key, value in filled.items():
         if plain[key] is None:
             plain[key] = value
-    OmegaConf.set_struct(plain, True)
     check_targets(plain)
+    forget(plain, hydra_node.overrides.task, chosen)
+    OmegaConf.set_struct(plain, True)
     return plain
+
+
+def forget(cfg: DictConfig, overrides: list[str], groups: Mapping[str, str]) -> None:
+    """Drop, and say so, what an experiment sets for its own option of a group and another option, chosen on the command line, does not take.
+
+    What the command line sets itself stays, and is refused by the constructor.
+    """
+    given = {override.partition("=")[0].lstrip("+") for override in overrides} - groups.keys()
+    for override in overrides:
+        group, _, option = override.partition("=")
+        path = group.partition("@")[2] or group
+        if group in groups and group != "experiment" and (dropped := _drop(OmegaConf.select(cfg, path), path, given)):
+            log.info("%s does not take %s of the experiment: left out", override, ", ".join(dropped))
+
+
+def _drop(node: Any, path: str, given: set[str]) -> list[str]:
+    """Remove, below this node, what its constructors do not take; return the dotted names. What begins with a name of `given` stays."""
+    if not isinstance(node, DictConfig) or path in given:
+        return []
+    taken, dropped = None, []
+    if "_target_" in node:
+        parameters = inspect.signature(get_object(node._target_)).parameters
+        taken = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else {*parameters, "_target_", "_partial_"}
+    for key in list(node):
+        below = f"{path}.{key}"
+        if taken is None or key in taken or any(f"{name}.".startswith(f"{below}.") for name in given):
+            dropped += _drop(node._get_node(key), below, given)
+        else:
+            del node[key]
+            dropped.append(below)
+    return dropped
 
 
 def check_targets(cfg: DictConfig) -> None:
