@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from predcg import figures
 from predcg.acquisitions import Acquisition
@@ -155,7 +155,7 @@ class Nouns(NamedTuple):
 
 
 def build(cfg: DictConfig) -> Nouns:
-    """Construct the nouns of a complete configuration, whose `x` and `frame` are filled in from the system."""
+    """Construct the nouns of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix` are filled in from the system."""
     if cfg.batch_size < 1:
         raise InputError(f"batch_size: expected at least 1; found {cfg.batch_size}")
     if cfg.steps < 0 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
@@ -169,8 +169,12 @@ def build(cfg: DictConfig) -> Nouns:
     cfg.x = system.size
     check_figures(cfg.figures, system, posterior=bool(cfg.posterior), snapshots=bool(snapshots))
     for key in ("frame", "zmatrix"):
-        if key in cfg and cfg[key] is None:
+        users = [role for role in ("latent", "decoder", "encoder") if f"${{{key}" in OmegaConf.to_yaml(cfg[role])]
+        if users and cfg[key] is None:
             cfg[key] = getattr(system, key, None)
+            if cfg[key] is None:
+                kind = type(system).__name__
+                raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose another {users[0]} or system")
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
     return Nouns(system, model, **rest, callbacks=list(construct(cfg, "callbacks").values()))
@@ -183,5 +187,8 @@ def construct(cfg: DictConfig, key: str) -> Any:
         if isinstance(made, partial):  # called later, with more: its keywords can be checked now
             inspect.signature(made.func).bind_partial(**made.keywords)
         return made
+    except InterpolationKeyError as reason:  # of another group
+        found = f"{str(reason).split(chr(39))[1]}, which is not there in this configuration"
+        raise InputError(f"{key}: {cfg[key]._target_.split('.')[-1]} goes by {found}; choose another {key}, or what has it") from reason
     except (HydraException, OmegaConfBaseException, TypeError) as reason:
         raise InputError(f"{key}: {explain(reason)}") from reason

@@ -119,13 +119,16 @@ def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
 def _rehearse(nouns: Nouns, batch: Batch) -> int:
     """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything; count its energy evaluations."""
     before = int(nouns.system.evaluations)
+    roles = ", ".join(f"{role} {type(density).__name__}" for role, density in nouns.model.named_children())
     try:
         with torch.no_grad():
             loss = nouns.objective(nouns.model, nouns.system, batch).loss
+    except InputError as reason:
+        raise InputError(f"{reason} (found {roles})") from reason
     except FloatingPointError as reason:
-        raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system") from reason
+        raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system (found {roles})") from reason
     if not torch.isfinite(loss):
-        raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one")
+        raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one (found {roles})")
     return int(nouns.system.evaluations) - before
 
 

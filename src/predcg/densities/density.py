@@ -96,7 +96,7 @@ def network(inputs: int, hidden: list[int], activations: list[str], gain: float 
 def sample_with_log_prob(distribution: Distribution, shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
     """A reparametrised sample and its log-density, without inverting for it what made it."""
     if not distribution.has_rsample:
-        raise InputError(f"{type(distribution).__name__}: has no reparametrised samples, which this objective needs; use a Gaussian or a flow")
+        raise InputError("objective: needs reparametrised samples, which not every density has; choose a Gaussian or a flow as decoder and encoder")
     if hasattr(distribution, "rsample_and_log_prob"):
         return distribution.rsample_and_log_prob(torch.Size(shape))
     sample = distribution.rsample(torch.Size(shape))

@@ -110,7 +110,7 @@ def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
     """The compiled function where it can be had and agrees with the interpreter, else the interpreter."""
     _keep_memory()
     # Kept between sessions and away from the temporary folder, which is emptied.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "predcg" / "torch"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "predcg" / "torch"))
     log.info("compiling the force field for %d configurations at a time (up to a minute, then kept on disk)", blocks.shape[0] * blocks.shape[-1])
     # Strained by 0.02 nm and out of the global generator's sight, so that compiling changes no trajectory.
     strained = blocks + 0.02 * torch.randn(blocks.shape, generator=torch.Generator().manual_seed(0)).to(blocks)
