@@ -55,10 +55,12 @@ def draw() -> None:
         for name in set(chosen) - set(known):
             raise InputError(unknown("figure", name, known))
         from predcg.draw import draw as draw_one, draw_all
+        from predcg.systems import trusted_code
 
         _house()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-        met = [draw_all(chosen, overrides)] if everything else [draw_one(name, overrides) for name in chosen]
+        with trusted_code("trust_code=true" in overrides):
+            met = [draw_all(chosen, overrides)] if everything else [draw_one(name, overrides) for name in chosen]
     except REFUSED as reason:
         _end("predcg-draw", reason)
     except KeyboardInterrupt:
@@ -96,9 +98,11 @@ def _job(cfg: DictConfig) -> None:
     from predcg.config import complete
     from predcg.results import table
     from predcg.run import run
+    from predcg.systems import trusted_code
 
     try:
-        folder = run(complete(cfg, HydraConfig.get()))
+        with trusted_code(cfg.trust_code is True):
+            folder = run(complete(cfg, HydraConfig.get()))
         log.info(table(json.loads((folder / "summary.json").read_text())))
     except (InputError, FloatingPointError) as reason:
         if HydraConfig.get().mode != RunMode.RUN:

@@ -9,12 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
 
 # What may differ between two calls of one run.
-IGNORED = {"force", "folder", "threads", "logger"}
+IGNORED = {"force", "trust_code", "folder", "threads", "logger"}
+NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}  # that every configuration of a run has
 PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
 
 
@@ -26,11 +29,13 @@ def is_finished(folder: Path, resolved: dict) -> bool:
     """
     if not folder.exists() or not any(folder.iterdir()):
         return False
-    if not (folder / "config.yaml").exists():
+    there = _configuration(folder)
+    if there is None:
         raise InputError(f"folder: expected a run folder or none; {folder} has other content; choose another folder=...")
     if resolved["force"]:
+        if folder.is_symlink():
+            raise InputError(f"folder: expected the run folder itself where force=true replaces it; {folder} is a link; give {folder.resolve()}")
         return False
-    there = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     for key in sorted((resolved.keys() | there.keys()) - IGNORED):
         if resolved.get(key) != there.get(key):
             raise InputError(
@@ -38,6 +43,15 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 " choose another folder=..., or replace it with force=true"
             )
     return (folder / "finished").exists()
+
+
+def _configuration(folder: Path) -> dict | None:
+    """The configuration of a run folder, None of any other: many programs have a file of this name, and force=true removes the folder."""
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError):
+        return None
+    return found if isinstance(found, dict) and found.keys() >= NOUNS else None
 
 
 def begin(folder: Path, resolved: dict) -> Path:
@@ -48,7 +62,7 @@ def begin(folder: Path, resolved: dict) -> Path:
     while not made.parent.exists():
         made = made.parent
     with atomic(folder / "config.yaml") as temporary:
-        OmegaConf.save(OmegaConf.create(resolved | {"force": False}), temporary)
+        OmegaConf.save(OmegaConf.create(resolved | {"force": False, "trust_code": False}), temporary)
     return made
 
 

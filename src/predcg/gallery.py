@@ -6,25 +6,40 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from predcg.catalogue import listing
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
 from predcg.messages import unknown
 
+RESERVED = {"folder", "force", "trust_code"}
 WIDTH_PIXELS, SIZE_BYTES = 1000, 150_000  # at most, of a kept picture: it is a part of the checkout
 
 
 def claim(folder: Path, name: str) -> dict[str, Any]:
     """What the claim <folder>/<name>.yaml says: `runs`, `figure`, `expect`.
 
+    A claim may be somebody else's: what is replaced, what is written where, and whose code is run are said on the command line alone.
+
     Raises:
-        InputError: no such claim.
+        InputError: no such claim, or one that is none.
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise InputError(unknown("figure", name, listing(folder)))
-    return OmegaConf.to_container(OmegaConf.load(path))
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as reason:
+        raise InputError(f"{path}: expected a claim in plain YAML; found {' '.join(str(reason).split())}; mend the file") from reason
+    if not isinstance(content, dict) or not content.keys() >= {"runs", "figure", "expect"}:
+        raise InputError(f"{path}: expected the keys runs, figure and expect; found {list(content)}; mend the file")
+    for override in (override for entry in content["runs"] for override in entry):
+        key = str(override).partition("=")[0].strip().lstrip("+~")
+        if key in RESERVED or key.startswith("hydra"):
+            raise InputError(f"{path}: expected overrides that a claim may make; found {override!r}; leave it out, and say it on the command line")
+    return content
 
 
 def keep(folder: Path, name: str, picture: Any, result: dict[str, Any]) -> None:

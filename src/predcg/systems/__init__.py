@@ -1,5 +1,6 @@
 """Systems: reduced energies with their exact answers."""
 
+from predcg.systems.code import trusted_code
 from predcg.systems.double_well import DoubleWell
 from predcg.systems.gaussians import GaussianMixture, Harmonic
 from predcg.systems.ising import IsingChain
@@ -8,4 +9,4 @@ from predcg.systems.mueller_brown import MuellerBrown
 from predcg.systems.regularised import Regularised
 from predcg.systems.system import System
 
-__all__ = ["DoubleWell", "GaussianMixture", "Harmonic", "IsingChain", "Molecule", "MuellerBrown", "Peptide", "Regularised", "System"]
+__all__ = ["DoubleWell", "GaussianMixture", "Harmonic", "IsingChain", "Molecule", "MuellerBrown", "Peptide", "Regularised", "System", "trusted_code"]

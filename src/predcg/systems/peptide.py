@@ -5,6 +5,7 @@ import openmm
 from openmm import app, unit
 
 from predcg.errors import InputError
+from predcg.systems.code import force_field
 
 LETTERS = dict(
     zip(
@@ -48,9 +49,11 @@ def build(sequence: str, forcefield: list[str], phi_degrees: float = -120.0, psi
     """
     names, templates = _residues(sequence)
     try:
-        field = app.ForceField(*forcefield)
+        field = force_field(forcefield)
         topology = _topology(names, templates, field)
         system = field.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
+    except InputError:
+        raise
     except Exception as reason:
         raise InputError(f"forcefield: expected OpenMM force-field files for {sequence!r}; {list(forcefield)} fails with: {reason}") from reason
     return topology, _minimise(topology, system, _place(topology, {"CA": phi_degrees, "C": psi_degrees, "CB": -65.0}))

@@ -12,6 +12,7 @@ from openmm import app, unit
 
 from predcg.errors import InputError
 from predcg.observables import Angles
+from predcg.systems.code import deserialise, force_field
 
 SHIPPED = Path(__file__).parent
 # Sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than 5 degrees from a line is on it; our choice.
@@ -49,7 +50,7 @@ def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str 
         if files[0].endswith(".prmtop"):
             system = _prmtop(files[0], implicit_solvent)
         elif files[0].endswith(".xml") and Path(files[0]).is_file() and "<System" in Path(files[0]).read_text()[:200]:
-            system = openmm.XmlSerializer.deserialize(Path(files[0]).read_text())
+            system = deserialise(files[0])
         else:
             return _templates(topology, files, name)
     except InputError:
@@ -74,7 +75,9 @@ def _prmtop(path: str, implicit_solvent: str | None) -> openmm.System:
 
 def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.System:
     try:
-        forcefield = app.ForceField(*files)
+        forcefield = force_field(files)
+    except InputError:
+        raise
     except Exception as reason:
         raise InputError(f"system.forcefield: expected OpenMM force-field files; {files} fails with: {reason}") from reason
     unknown = forcefield.getUnmatchedResidues(topology)
