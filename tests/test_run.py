@@ -1,6 +1,7 @@
 """The command line: run folders that are finished, resumed or refused, and input that is refused before anything is written."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -172,6 +173,8 @@ BAD = {
     "spins for molecules": (["experiment=double_well/forward_kl", "objective=em"], "EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks"),
     "posterior of spins": (["experiment=double_well/forward_kl", "posterior=observed_data"], "posterior: expected latent=spin_chain and decoder=spin_blocks"),
     "gibbs of a plane": (["experiment=double_well/forward_kl", "acquisition=simulate", "sampler=gibbs"], "Gibbs sampling is for system=ising_chain; found DoubleWell"),
+    "processes": (["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp"], "trainer.strategy: .*; choose trainer.strategy=ddp_spawn"),
+    "devices": (["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu"], "trainer.strategy: .* for 2 devices"),
     "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10, .*; found 15"),
 }
 
@@ -260,6 +263,25 @@ def test_several_processes_train_one_model(tmp_path):
     assert (tmp_path / "several/finished").exists()
     assert read_checkpoint(tmp_path / "several/checkpoints/last.ckpt")["global_step"] == 20
     assert {row["step"] for row in read_history(tmp_path / "several/metrics.csv")} == {0, 10, 20}
+
+
+@pytest.mark.slow
+def test_several_processes_train_in_each_job_of_a_sweep_by_joblib(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason='pip install -e ".[sweep]"')
+    several = ["trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp_spawn", "seed=0,1"]
+    sweep = ["-m", *QUICK, *several, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = subprocess.run([sys.executable, "-m", "predcg.run", *sweep], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob(f"{FOLDER}/*/seed-*/finished"))) == 2
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
+    quick = [argument for argument in QUICK if argument != "logger=none"]
+    command = [sys.executable, "-m", "predcg.run", *quick, "folder=homeless"]
+    homeless = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")} | {"HOME": "/proc/nobody"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=homeless)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "homeless/finished").exists() and list(tmp_path.glob("homeless/wandb/offline-run-*/run-*.wandb"))
 
 
 def test_a_killed_run_goes_on_bit_by_bit(tmp_path):

@@ -25,6 +25,7 @@ from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import Sampler
 from predcg.systems import System
+from predcg.training import check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +178,7 @@ def build(cfg: DictConfig) -> Nouns:
                 raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose another {users[0]} or system")
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
+    check_trainer(rest["trainer"])
     return Nouns(system, model, **rest, callbacks=list(construct(cfg, "callbacks").values()))
 
 

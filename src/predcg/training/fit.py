@@ -1,6 +1,7 @@
 """One training: checkpoints, exact resume, progress."""
 
 import logging
+import multiprocessing
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +12,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from predcg.batch import Data
 from predcg.errors import InputError
@@ -69,10 +72,26 @@ def fit(
     if isinstance(built.profiler, PassThroughProfiler):
         built.profiler = _Unmeasured()
     batches, held_out_batches = Loader(data.train, batch_size, epoch_steps), Once(data.test) if held_out else None
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have one of their own, which children of theirs do not know
     try:
         built.fit(module, batches, held_out_batches, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as ctrl_c:  # which is what Lightning makes of it
         raise KeyboardInterrupt from ctrl_c
+
+
+def check_trainer(trainer: Callable[..., pl.Trainer]) -> None:
+    """Raise InputError on what no Trainer is made of, and where each of several devices would run the whole program once more, in the folder of the first."""
+    _calm()
+    try:
+        built = trainer(logger=False, enable_checkpointing=False)
+    except (MisconfigurationException, TypeError, ValueError) as reason:
+        raise InputError(f"trainer: {reason}") from reason
+    if isinstance(built.strategy.launcher, _SubprocessScriptLauncher) and built.world_size > 1:
+        raise InputError(
+            f"trainer.strategy: expected one whose processes are children of one run, for {built.world_size} devices;"
+            f" found {type(built.strategy).__name__}; choose trainer.strategy=ddp_spawn, or trainer.devices=1"
+        )
 
 
 class _Unmeasured(PassThroughProfiler):
