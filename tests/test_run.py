@@ -67,6 +67,45 @@ def test_a_folder_alone_rebuilds_the_run(monkeypatch):
     assert len(loaded.data.train.x) == 40 and loaded.history[-1]["step"] == 20
 
 
+OVERFITTED = [*QUICK, "acquisition.frames=4", "steps=400", "epoch_steps=20", "optimizer.lr=0.01", "trainer.log_every_n_steps=1"]
+
+
+def test_results_are_of_the_checkpoint_that_was_asked_for_and_say_so(monkeypatch, capsys):
+    """Four frames are learnt by heart: the held-out bound has its best long before the end."""
+    summaries = {}
+    for which in ("last", "best"):
+        assert call(monkeypatch, *OVERFITTED, f"checkpoint={which}", f"folder={which}") == 0
+        printed, summaries[which] = capsys.readouterr().out, json.loads(Path(which, "summary.json").read_text())
+        assert (f"overfitted: at step 400 the bound is" in printed) == (which == "last"), printed
+        assert "bound_held_out " in printed and "best_step" in printed and "checkpoint_step" in printed
+    history = read_history(Path("last/metrics.csv"))
+    held_out = {row["step"]: row["val/bound"] for row in history if "val/bound" in row}
+    best = max(held_out, key=held_out.get)
+    assert 0 < best < 400 and held_out[best] - held_out[400] > 0.2
+    for which, step in (("last", 400), ("best", best)):
+        made, loaded = summaries[which], run.load(Path(which))
+        assert (made["checkpoint_step"], made["best_step"], loaded.step) == (step, best, step)
+        assert (made["bound_held_out"], made["bound_held_out_best"]) == (held_out[step], held_out[best])
+        rows = [row["train/bound"] for row in history if "train/bound" in row and row["step"] <= step][-10:]
+        assert made["bound_training"] == pytest.approx(sum(rows) / len(rows))
+        state = read_checkpoint(Path(which, f"checkpoints/{which}.ckpt"))["state_dict"]
+        for name, value in loaded.model.state_dict().items():
+            assert torch.equal(value, state[f"model.{name}"])
+    one, other = run.load(Path("last"), checkpoint="best"), run.load(Path("best"))
+    assert one.step == best and all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
+    with pytest.raises(InputError, match="checkpoint: expected one of last, best in last; found 'first'"):
+        run.load(Path("last"), checkpoint="first")
+
+
+def test_a_posterior_is_about_the_weights_that_results_use(monkeypatch):
+    assert call(monkeypatch, *OVERFITTED, "posterior=laplace", "prior=gaussian", "checkpoint=best", "folder=mine") == 0
+    loaded, other = run.load(Path("mine")), run.load(Path("mine"), checkpoint="last")
+    assert loaded.step < other.step and other.weights is None
+    again = Laplace()(loaded.model, loaded.prior, loaded.data.train)
+    for name, spread in again.spread.items():
+        assert torch.allclose(loaded.weights.spread[name], spread, rtol=1e-6)
+
+
 def test_the_posterior_of_a_run_is_kept(monkeypatch):
     assert call(monkeypatch, *QUICK, "posterior=laplace", "prior=gaussian") == 0
     loaded = run.load(the_folder())
@@ -163,6 +202,8 @@ BAD = {
     "figure of a posterior": (["experiment=ala2/forward_kl", "figures=[rg_bands]"], "rg_bands is drawn of a posterior; choose posterior=laplace"),
     "prior without data": (["experiment=double_well/reverse_kl", "prior=ard"], "prior.weight: null means 1/N of N training frames, and there are none"),
     "smaller set": (["experiment=schoberl2019/ala2", "acquisition.first=600"], "acquisition.first: expected between 1 and frames = 500; found 600"),
+    "checkpoint": (["experiment=double_well/mixed", "checkpoint=first"], "checkpoint: expected last or best; found 'first'"),
+    "best without held-out frames": (["experiment=double_well/reverse_kl", "checkpoint=best"], "best follows the bound of held-out frames, and there are none"),
     "snapshots": (["experiment=double_well/mixed", "snapshots=0"], "snapshots: expected a number of steps, at least 1, or null; found 0"),
     "figure of snapshots": (["experiment=double_well/mixed", "figures=[moments]"], "moments is drawn of snapshots; choose snapshots=<steps>"),
     "unequal blocks": (["experiment=schoberl2015/em", "z=5"], "z: expected a divisor of the 32 fine spins, so that all blocks are equally long; found 5"),
@@ -237,8 +278,8 @@ def test_wandb_writes_one_offline_run_with_figures_and_summary(monkeypatch):
 def test_draw_runs_what_is_missing_and_judges(monkeypatch, capsys, tmp_path):
     claims = tmp_path / "experiments/paper"
     claims.mkdir(parents=True)
-    text = "runs:\n  - [{}]\nfigure: training\nexpect:\n  loss_training: {{at_most: {}, source: our choice}}\n"
-    for name, bound in (("good", 1e6), ("bad", -1e6)):
+    text = "runs:\n  - [{}]\nfigure: training\nexpect:\n  bound_training: {{at_least: {}, source: our choice}}\n"
+    for name, bound in (("good", -1e6), ("bad", 1e6)):
         (claims / f"{name}.yaml").write_text(text.format(", ".join(f"'{argument}'" for argument in QUICK), bound))
     for module in (cli, draw):
         monkeypatch.setattr(module, "shipped", lambda name: tmp_path / name)

@@ -145,12 +145,34 @@ def test_replay_and_averaged_weights_resume_bit_by_bit(stop, linear, tmp_path):
 
 def test_the_last_checkpoint_is_the_last_also_when_the_held_out_loss_rises(linear, tmp_path):
     module = train(linear, tmp_path, 20)
-    last, best = (read_checkpoint(tmp_path / f"checkpoints/{name}.ckpt") for name in ("last", "best"))
+    last = read_checkpoint(tmp_path / "checkpoints/last.ckpt")
     assert last["global_step"] == 20
     for name, value in module.state_dict().items():
         assert torch.equal(last["state_dict"][name], value)
-    held_out = {row["step"]: row["val/loss"] for row in read_history(tmp_path / "metrics.csv") if "val/loss" in row}
-    assert best["global_step"] == min(held_out, key=held_out.get)
+
+
+def test_the_best_checkpoint_has_the_highest_held_out_bound_without_the_prior_at_the_target(linear, tmp_path):
+    """The prior pulls the weights towards zero all the time: with it, the first epoch would be the worst. Before β = 1, bounds are of other targets."""
+
+    class Kept(pl.Callback):
+        states = {}
+
+        def on_train_epoch_end(self, trainer, module):
+            self.states[trainer.global_step] = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    for folder, weight in (("flat", 0.0), ("prior", 10.0)):
+        train(linear, tmp_path / folder, 60, [Kept()], prior=Gaussian(weight=weight, tau=5.0))
+        rows = [row for row in read_history(tmp_path / folder / "metrics.csv") if "val/bound" in row]
+        assert {row["val/beta"] == 1 for row in rows} == {False, True}
+        for row in rows:
+            assert row["val/bound"] == pytest.approx(-row["val/loss"] - row["val/log_prior"], rel=1e-4, abs=1e-5)
+            forward, reverse = row["val/forward_bound"], row["val/reverse_bound"]
+            assert row["val/bound"] == pytest.approx(0.5 * (forward + reverse), rel=1e-5)
+        at_target = {row["step"]: row["val/bound"] for row in rows if row["val/beta"] == 1}
+        best = read_checkpoint(tmp_path / folder / "checkpoints/best.ckpt")
+        assert best["global_step"] == max(at_target, key=at_target.get)
+        for name, value in Kept.states[best["global_step"]].items():
+            assert torch.equal(best["state_dict"][name], value), name
 
 
 def test_maximum_likelihood_finds_the_exact_answer():

@@ -161,6 +161,8 @@ def build(cfg: DictConfig) -> Nouns:
         raise InputError(f"batch_size: expected at least 1; found {cfg.batch_size}")
     if cfg.steps < 0 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
         raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}, or 0 for no training; found {cfg.steps}")
+    if cfg.get("checkpoint", "last") not in ("last", "best"):
+        raise InputError(f"checkpoint: expected last or best; found {cfg.checkpoint!r}")
     snapshots = cfg.get("snapshots")  # which run folders of earlier versions lack
     if snapshots is not None and snapshots < 1:
         raise InputError(f"snapshots: expected a number of steps, at least 1, or null; found {snapshots}")

@@ -14,6 +14,8 @@ from predcg.priors import Prior
 from predcg.systems import System
 
 SNAPSHOTS = "snapshots"  # of a run folder: its part with step=<n>.pt
+APART = 0.1  # nat per coordinate: a held-out bound that lies further below that of training is told; our choice
+AVERAGED = 10  # minibatches in the bound of training
 
 
 class Snapshot(NamedTuple):
@@ -36,6 +38,7 @@ class Run(NamedTuple):
         data: what it learnt from and what was held out.
         history: rows of metrics.csv.
         seed: for figures that draw samples.
+        step: optimiser steps behind the model, those of the checkpoint that it was loaded from.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Run(NamedTuple):
     data: Data
     history: list[dict[str, float]]
     seed: int
+    step: int
 
     @property
     def snapshots(self) -> dict[int, Path]:
@@ -63,6 +67,39 @@ class Run(NamedTuple):
         model = deepcopy(self.model)
         model.load_state_dict(content["model"])
         return Snapshot(step, model, content["beta"].item(), int(content["evaluations"]))
+
+
+def bounds(run: Run) -> dict[str, float]:
+    """What the objective's bound was where the model comes from, the prior left out, nat per frame: none without training.
+
+    checkpoint_step; bound_training, the mean over the last ten logged minibatches up to there, with its standard error; where frames were held
+    out, bound_held_out, beside bound_held_out_best, its highest at β = 1, and best_step, where that was.
+    """
+    training = [row["train/bound"] for row in run.history if "train/bound" in row and row["step"] <= run.step][-AVERAGED:]
+    if not training:
+        return {}
+    numbers = {"checkpoint_step": run.step, "bound_training": sum(training) / len(training)}
+    if len(training) > 1:
+        numbers["bound_training_error"] = torch.tensor(training).std().item() / len(training) ** 0.5
+    held_out = {row["step"]: row["val/bound"] for row in run.history if "val/bound" in row}
+    if run.step in held_out:
+        numbers["bound_held_out"] = held_out[run.step]
+    at_target = {row["step"]: row["val/bound"] for row in run.history if "val/bound" in row and row["val/beta"] == 1}
+    if at_target:
+        best = max(at_target, key=at_target.get)
+        numbers |= {"bound_held_out_best": at_target[best], "best_step": best}
+    return numbers
+
+
+def parted(numbers: dict[str, float], size: int) -> str | None:
+    """A warning, where the held-out bound among `bounds` lies more than 0.1 nat per coordinate below that of training; size: coordinates of the system."""
+    if numbers["bound_training"] - numbers.get("bound_held_out", numbers["bound_training"]) <= APART * size:
+        return None
+    best = f"; it was best, {numbers['bound_held_out_best']:.5g}, at step {numbers['best_step']}, which checkpoint=best uses" if "best_step" in numbers else ""
+    return (
+        f"overfitted: at step {numbers['checkpoint_step']} the bound is {numbers['bound_held_out']:.5g} nat on held-out frames and"
+        f" {numbers['bound_training']:.5g} on training frames, more than {APART} nat per coordinate apart{best}; more frames or a prior narrow the gap"
+    )
 
 
 def table(numbers: dict[str, float]) -> str:

@@ -16,9 +16,9 @@ from predcg.figures.style import save
 from predcg.folder import begin, finish, is_finished, withdraw
 from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
-from predcg.results import Run
+from predcg.results import Run, bounds, parted
 from predcg.systems.trajectory import write_frame
-from predcg.training import LAST, Training, fit, read_checkpoint, read_history
+from predcg.training import BEST, LAST, Training, fit, read_checkpoint, read_history
 
 log = logging.getLogger(__name__)
 POSTERIOR = "posterior.npz"
@@ -52,6 +52,8 @@ def run(cfg: DictConfig) -> Path:
             nouns.prior.fit(data.train.effective_size)
             _rehearse(nouns, data.train.frames(slice(0, 2)))
             _infer(nouns, data.train.frames(slice(0, 2)))
+            if cfg.steps and cfg.checkpoint == "best" and not len(data.test.x):
+                raise InputError("checkpoint: best follows the bound of held-out frames, and there are none; hold some out, or choose checkpoint=last")
         except InputError:
             withdraw(folder, made)
             raise
@@ -74,9 +76,16 @@ def run(cfg: DictConfig) -> Path:
             except NonFiniteError as reason:
                 file = write_frame(folder / "worst", nouns.system, reason.x)
                 raise FloatingPointError(f"{reason} (one: {file}); lower the learning rate or temper from a smaller beta") from reason
+            if nouns.posterior:  # of the weights that the results use
+                state = read_checkpoint(_file(folder, cfg.checkpoint))["state_dict"]
+                module.load_state_dict({name: value for name, value in state.items() if name.startswith("model.")}, strict=False)
             if weights := _infer(nouns, data.train):
                 weights.save(folder / POSTERIOR)
-        summary = draw(load(folder), cfg.figures, folder / "figures")
+        finished = load(folder)
+        summary = bounds(finished)
+        if summary and (warning := parted(summary, nouns.system.size)):
+            log.warning(warning)
+        summary |= draw(finished, cfg.figures, folder / "figures")
         summary["energy_evaluations"] = int(module.system.evaluations)
         if dropped := sum(int(part.dropped_samples) for part in nouns.objective.modules() if isinstance(part, ReverseKL)):
             summary["dropped_samples"] = dropped
@@ -91,18 +100,42 @@ def run(cfg: DictConfig) -> Path:
     return folder
 
 
-def load(folder: Path) -> Run:
-    """Rebuild a run from its folder alone."""
+def load(folder: Path, checkpoint: str | None = None) -> Run:
+    """Rebuild a run from its folder alone.
+
+    Args:
+        folder: the run folder.
+        checkpoint: which of the models kept there: last, or best, that with the highest bound of held-out frames; default what the configuration says.
+
+    Raises:
+        InputError: no such checkpoint, or anything in the folder that cannot be used.
+    """
     cfg = OmegaConf.load(folder / "config.yaml")
     nouns = build(cfg)
     module = _training(nouns)
+    configured = cfg.get("checkpoint", "last")  # which run folders of earlier versions lack
+    which = checkpoint or configured
+    step = 0
     if cfg.steps:
-        module.load_state_dict(read_checkpoint(folder / LAST)["state_dict"])
+        content = read_checkpoint(_file(folder, which))
+        module.load_state_dict(content["state_dict"])
+        step = content["global_step"]
     data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv") if cfg.steps else []
     nouns.prior.fit(data.train.effective_size)
     name = " ".join(folder.parts[-2:]).replace("default ", "")
-    weights = nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps else None
-    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, weights, data, history, cfg.seed)
+    # The posterior is about the weights of one checkpoint.
+    weights = nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps and which == configured else None
+    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, weights, data, history, cfg.seed, step)
+
+
+def _file(folder: Path, which: str) -> Path:
+    """Where a checkpoint is."""
+    files = {"last": folder / LAST, "best": folder / BEST}
+    if which not in files or not files[which].exists():
+        kept = [name for name, file in files.items() if file.exists()]
+        why = "; the best is kept of epochs at β = 1, where frames are held out" if which == "best" else ""
+        raise InputError(f"checkpoint: expected one of {', '.join(kept) or 'none'} in {folder}; found {which!r}{why}")
+    return files[which]
 
 
 def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:

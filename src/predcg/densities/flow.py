@@ -144,7 +144,8 @@ class _Linear(Transform):
         return x @ self.lower.T
 
     def _inverse(self, y: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self.lower, y.unsqueeze(-1), upper=False).squeeze(-1)
+        # One system with many right-hand sides: as many systems, each with the same matrix, it would take most of a training step.
+        return torch.linalg.solve_triangular(self.lower.T, y.flatten(0, -2), upper=True, left=False).view_as(y) if y.ndim > 1 else self._inverse(y[None])[0]
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return x.new_zeros(x.shape[:-1])

@@ -3,24 +3,25 @@
 from matplotlib.figure import Figure
 
 from predcg.figures.style import DATA, EXACT, MODEL, new
-from predcg.results import Run
+from predcg.results import Run, bounds
 
 
 def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Loss on training and held-out frames against steps, with β on a second axis."""
+    """The bound that training raises, the prior left out, on training and held-out frames against steps, with β on a second axis; see results.bounds for the numbers."""
     run = runs[0]
     figure, (axes,) = new(width=5.0)
-    numbers, shown = {}, []
-    for key, colour, label in (("train/loss", MODEL, "training"), ("val/loss", DATA, "held out")):
+    numbers, shown = bounds(run), []
+    for key, colour, label in (("train/bound", MODEL, "training"), ("val/bound", DATA, "held out")):
         steps, values = column(run, key)
         if values:
             axes.plot(steps, values, color=colour, label=label, alpha=0.9)
-            numbers[f"loss_{label.replace(' ', '_')}"] = values[-1]
-            shown += sorted(values)[: max(1, len(values) * 9 // 10)]
+            shown += sorted(values)[len(values) // 10 :]
     margin = 0.05 * (max(shown) - min(shown)) or 1.0
-    # The highest tenth is the fall from the start, or a blow-up; an axis that holds it shows nothing else.
+    # The lowest tenth is the rise from the start, or a blow-up; an axis that holds it shows nothing else.
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
-    axes.set(xlabel="optimiser step", ylabel="loss (nat)")
+    axes.set(xlabel="optimiser step", ylabel="bound (nat)")
+    if len(held_out := column(run, "val/bound")[0]) and run.step < held_out[-1]:
+        axes.axvline(run.step, color=EXACT, linewidth=0.8, label="model used")
     axes.locator_params(axis="x", nbins=6)
     beta_axes = axes.twinx()
     steps, betas = column(run, "train/beta")

@@ -2,13 +2,13 @@
 
 from predcg.training.adaptive import AdaptiveTempering
 from predcg.training.callbacks import LogZBounds
-from predcg.training.fit import LAST, check_trainer, fit, read_checkpoint
+from predcg.training.fit import BEST, LAST, check_trainer, fit, read_checkpoint
 from predcg.training.history import read as read_history
 from predcg.training.module import Training
 from predcg.training.stochastic import Converged, Newton, RobbinsMonro
 from predcg.training.tempering import Tempering
 
 __all__ = [
-    "LAST", "AdaptiveTempering", "Converged", "LogZBounds", "Newton", "RobbinsMonro", "Tempering", "Training", "check_trainer", "fit",
+    "BEST", "LAST", "AdaptiveTempering", "Converged", "LogZBounds", "Newton", "RobbinsMonro", "Tempering", "Training", "check_trainer", "fit",
     "read_checkpoint", "read_history",
 ]  # fmt: skip

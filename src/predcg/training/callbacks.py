@@ -5,7 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
 from predcg.files import atomic
@@ -38,6 +38,19 @@ class RowsFirst(pl.Callback):
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in trainer.loggers:
             logger.save()
+
+
+class Best(ModelCheckpoint):
+    """Keeps `folder`/best.ckpt, of the epochs at β = 1 that with the highest bound of the held-out frames; the prior, which says nothing of frames, is not in it.
+
+    Bounds of tempered targets are not comparable with each other.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__(folder, "best", "val/bound", mode="max", save_on_train_epoch_end=True, enable_version_counter=False)
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        return bool(trainer.lightning_module.objective.beta == 1) and super().check_monitor_top_k(trainer, current)
 
 
 class LogZBounds(pl.Callback):

@@ -18,12 +18,13 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.results import SNAPSHOTS
-from predcg.training.callbacks import Progress, RandomState, RowsFirst, Snapshots
+from predcg.training.callbacks import Best, Progress, RandomState, RowsFirst, Snapshots
 from predcg.training.history import History
 from predcg.training.loader import Loader, Once
 from predcg.training.module import Training
 
 LAST = Path("checkpoints/last.ckpt")
+BEST = LAST.with_stem("best")
 
 
 def fit(
@@ -60,7 +61,7 @@ def fit(
     # Lightning's own save_last follows the best: it would stop being written when the held-out loss stops falling.
     keep = [ModelCheckpoint(last.parent, "last", save_on_train_epoch_end=True, enable_version_counter=False)]
     if held_out:
-        keep.append(ModelCheckpoint(last.parent, "best", "val/loss", save_on_train_epoch_end=True, enable_version_counter=False))
+        keep.append(Best(last.parent))
     if snapshots:
         keep.append(Snapshots(folder / SNAPSHOTS, snapshots))
     built = trainer(

@@ -68,7 +68,8 @@ class Training(pl.LightningModule):
         terms = self.objective(self.model, self.system, batch)
         log_prior = self.prior(self.model.latent, self.model.decoder)
         loss = terms.loss - log_prior
-        return loss, terms.log | {"loss": loss.detach(), "log_prior": log_prior.detach(), "beta": self.objective.beta}
+        shown = {"loss": loss.detach(), "bound": -terms.loss.detach(), "log_prior": log_prior.detach(), "beta": self.objective.beta}
+        return loss, terms.log | shown
 
     def configure_optimizers(self) -> dict | Optimizer:
         optimizer = self.optimizer(self.model.parameters())
