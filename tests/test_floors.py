@@ -7,13 +7,13 @@ import predcg
 
 ROOT = Path(predcg.__file__).parent
 FLOORS = [
-    {"errors", "files", "progress", "catalogue", "messages", "overrides", "batch"},
+    {"errors", "files", "progress", "catalogue", "messages", "overrides", "ranges", "batch"},
     {"spins", "observables", "transforms", "densities", "priors", "systems"},
     {"model", "posteriors", "importance", "gibbs", "samplers", "results"},
     {"objectives", "acquisitions"},
     {"training"},
     {"figures"},
-    {"config", "folder", "run"},
+    {"schema", "config", "folder", "run"},
     {"draw", "gallery"},
     {"cli"},
 ]
@@ -21,13 +21,13 @@ FLOORS = [
 BESIDE = {
     "files": set(), "messages": {"catalogue"}, "batch": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
     "densities": {"observables", "spins", "transforms"}, "systems": {"observables", "spins"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
-    "results": {"model", "posteriors"}, "samplers": {"results"}, "run": {"config", "folder"}, "draw": {"gallery"},
+    "results": {"model", "posteriors"}, "samplers": {"results"}, "config": {"schema"}, "run": {"config", "folder"}, "draw": {"gallery"},
 }  # fmt: skip
 HOMES = {
     "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training", "figures/training_speed.py"),
-    "matplotlib": ("figures",), "hydra": ("config.py", "cli.py", "messages.py", "overrides.py"),
-    "omegaconf": ("config.py", "folder.py", "run.py", "gallery.py", "cli.py", "messages.py"),
-    "wandb": (),
+    "matplotlib": ("figures",), "hydra": ("config.py", "schema.py", "cli.py", "messages.py", "overrides.py"),
+    "omegaconf": ("config.py", "schema.py", "folder.py", "run.py", "gallery.py", "cli.py", "messages.py"),
+    "pydantic": ("schema.py",), "wandb": (),
 }  # fmt: skip
 
 

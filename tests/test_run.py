@@ -181,22 +181,22 @@ BAD = {
     "no experiment": ([], "experiment: expected one of ala2/biased"),
     "unknown key": (["experiment=double_well/mixed", "objective.alpa=0.3"], "alpa"),
     "added key": (["experiment=double_well/mixed", "+objective.alpa=0.3"], "objective: .*unexpected keyword argument 'alpa'"),
-    "alpha": (["experiment=double_well/mixed", "objective.alpha=1.5"], r"objective: alpha: expected a number in \[0, 1\]; found 1.5"),
+    "alpha": (["experiment=double_well/mixed", "objective.alpha=1.5"], "objective.alpha: expected a number >= 0 and <= 1; found 1.5"),
     "missing pdb": (["experiment=ala2/forward_kl", "system.pdb=none.pdb"], "found nothing at 'none.pdb'"),
     "unknown atoms": (["experiment=ala2/forward_kl", "system.forcefield=[tip3p.xml]"], r"ACE 1 \(H1 CH3"),
-    "temperature": (["experiment=ala2/forward_kl", "system.temperature_kelvin=-3"], "temperature_kelvin: expected a positive number; found -3"),
+    "temperature": (["experiment=ala2/forward_kl", "system.temperature_kelvin=-3"], "system.temperature_kelvin: expected a number > 0; found -3"),
     "target": (["experiment=double_well/mixed", "system._target_=os.system"], "system._target_: expected a class of .* found 'os.system'"),
     "target through a module": (["experiment=double_well/mixed", "system._target_=torch.nn.modules.module.torch.load"], "system._target_: expected a class"),
     "figure": (["experiment=double_well/mixed", "figures=[nonsense]"], "figures: expected one of .* found 'nonsense'"),
     "figure of another system": (["experiment=double_well/mixed", "figures=[ramachandran]"], "ramachandran is drawn of a Molecule with a backbone; the system is a DoubleWell"),
     "no file": (["experiment=ala2/forward_kl", "acquisition=load", "acquisition.path=none.npz"], "acquisition.path: expected a file"),
     "objective without data": (["experiment=double_well/forward_kl", "acquisition=none"], "there are none"),
-    "tempering": (["experiment=double_well/reverse_kl", "callbacks.tempering.start=2"], r"callbacks: start: expected a number in \(0, 1\]; found 2"),
+    "tempering": (["experiment=double_well/reverse_kl", "callbacks.tempering.start=2"], "callbacks.tempering.start: expected a number > 0 and <= 1; found 2"),
     "trainer": (["experiment=double_well/mixed", "+trainer.max_stepz=3"], "trainer: .*max_stepz"),
     "optimizer": (["experiment=double_well/mixed", "+optimizer.lrr=3"], "optimizer: .*lrr"),
     "samples without gradients": (["experiment=double_well/reverse_kl", "decoder=mixture"], "objective: needs reparametrised samples, .*decoder GaussianMixtureMLP"),
     "encoder without a density": (["experiment=double_well/reverse_kl", "objective=reverse_kl", "encoder=deterministic"], "objective: the loss of the untrained model is inf"),
-    "batch size": (["experiment=double_well/mixed", "batch_size=0"], "batch_size: expected at least 1; found 0"),
+    "batch size": (["experiment=double_well/mixed", "batch_size=0"], "batch_size: expected a whole number >= 1; found 0"),
     "posterior without torch's layers": (["experiment=double_well/forward_kl", "decoder=mixture", "posterior=laplace"], "posterior: expected a decoder whose weights are all in"),
     "posterior without data": (["experiment=double_well/reverse_kl", "posterior=laplace"], "posterior: given data, and there are none"),
     "figure of a posterior": (["experiment=ala2/forward_kl", "figures=[rg_bands]"], "rg_bands is drawn of a posterior; choose posterior=laplace"),
@@ -204,19 +204,18 @@ BAD = {
     "smaller set": (["experiment=schoberl2019/ala2", "acquisition.first=600"], "acquisition.first: expected between 1 and frames = 500; found 600"),
     "checkpoint": (["experiment=double_well/mixed", "checkpoint=first"], "checkpoint: expected last or best; found 'first'"),
     "best without held-out frames": (["experiment=double_well/reverse_kl", "checkpoint=best"], "best follows the bound of held-out frames, and there are none"),
-    "snapshots": (["experiment=double_well/mixed", "snapshots=0"], "snapshots: expected a number of steps, at least 1, or null; found 0"),
+    "snapshots": (["experiment=double_well/mixed", "snapshots=0"], "snapshots: expected a whole number >= 1 or null; found 0"),
     "figure of snapshots": (["experiment=double_well/mixed", "figures=[moments]"], "moments is drawn of snapshots; choose snapshots=<steps>"),
     "unequal blocks": (["experiment=schoberl2015/em", "z=5"], "z: expected a divisor of the 32 fine spins, so that all blocks are equally long; found 5"),
     "reach": (["experiment=schoberl2015/em", "system.reach=32"], "system.reach: expected between 1 and sites - 1 = 31; found 32"),
-    "empty grid of fields": (["experiment=schoberl2015/em", "system.field="], "system.field: expected a finite number; found ''"),
-    "no frames": (["experiment=schoberl2015/em", "acquisition.frames=0"], "acquisition.frames: expected at least 1; found 0"),
-    "agreement": (["experiment=schoberl2015/em", "decoder.agreement=1.0"], r"decoder.agreement: expected a probability θ_cf in \(0, 1\); found 1.0"),
+    "empty grid of fields": (["experiment=schoberl2015/em", "system.field="], "system.field: expected a number; found ''"),
+    "no frames": (["experiment=schoberl2015/em", "acquisition.frames=0"], "acquisition.frames: expected a whole number >= 1; found 0"),
+    "agreement": (["experiment=schoberl2015/em", "decoder.agreement=1.0"], "decoder.agreement: expected a number > 0 and < 1; found 1.0"),
     "spins for molecules": (["experiment=double_well/forward_kl", "objective=em"], "EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks"),
     "posterior of spins": (["experiment=double_well/forward_kl", "posterior=observed_data"], "posterior: expected latent=spin_chain and decoder=spin_blocks"),
     "gibbs of a plane": (["experiment=double_well/forward_kl", "acquisition=simulate", "sampler=gibbs"], "Gibbs sampling is for system=ising_chain; found DoubleWell"),
     "processes": (["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp"], "trainer.strategy: .*; choose trainer.strategy=ddp_spawn"),
     "devices": (["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu"], "trainer.strategy: .* for 2 devices"),
-    "epoch": (["experiment=double_well/mixed", "steps=15", "epoch_steps=10"], "steps: expected a multiple of epoch_steps = 10, .*; found 15"),
 }
 
 
@@ -359,7 +358,7 @@ def test_numbers_that_are_not_finite_end_a_run_with_one_line_and_a_configuration
 
 
 def test_an_untrained_model_without_finite_energies_is_refused(monkeypatch, capsys):
-    assert "of the untrained model 256 of 256 draws have no finite energy" in refused(monkeypatch, capsys, "experiment=double_well/reverse_kl", "objective=reverse_kl", "system.d=1e300")
+    assert "of the untrained model 256 of 256 draws have no finite energy" in refused(monkeypatch, capsys, "experiment=double_well/reverse_kl", "objective=reverse_kl", "system.d=1e38")
 
 
 def test_samples_that_are_dropped_are_counted_in_the_summary(monkeypatch):

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from predcg.overrides import label, readable
 from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import Sampler
+from predcg.schema import check
 from predcg.systems import System
 from predcg.training import check_trainer
 
@@ -64,7 +66,18 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     check_targets(plain)
     forget(plain, hydra_node.overrides.task, chosen)
     OmegaConf.set_struct(plain, True)
+    check(plain)
+    fit_epochs(plain)
     return plain
+
+
+def fit_epochs(cfg: DictConfig) -> None:
+    """Make epoch_steps a divisor of steps, the nearest one by ratio, and say so."""
+    if cfg.steps % cfg.epoch_steps:
+        given, root = cfg.epoch_steps, math.isqrt(cfg.steps)
+        divisors = {divisor for small in range(1, root + 1) if cfg.steps % small == 0 for divisor in (small, cfg.steps // small)}
+        cfg.epoch_steps = min(sorted(divisors), key=lambda divisor: abs(math.log(divisor / given)))
+        log.info("epoch_steps: %d instead of %d, which does not divide steps = %d", cfg.epoch_steps, given, cfg.steps)
 
 
 def forget(cfg: DictConfig, overrides: list[str], groups: Mapping[str, str]) -> None:
@@ -157,15 +170,8 @@ class Nouns(NamedTuple):
 
 def build(cfg: DictConfig) -> Nouns:
     """Construct the nouns of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix` are filled in from the system."""
-    if cfg.batch_size < 1:
-        raise InputError(f"batch_size: expected at least 1; found {cfg.batch_size}")
-    if cfg.steps < 0 or cfg.epoch_steps < 1 or cfg.steps % cfg.epoch_steps:
-        raise InputError(f"steps: expected a multiple of epoch_steps = {cfg.epoch_steps}, or 0 for no training; found {cfg.steps}")
-    if cfg.get("checkpoint", "last") not in ("last", "best"):
-        raise InputError(f"checkpoint: expected last or best; found {cfg.checkpoint!r}")
+    check(cfg)
     snapshots = cfg.get("snapshots")  # which run folders of earlier versions lack
-    if snapshots is not None and snapshots < 1:
-        raise InputError(f"snapshots: expected a number of steps, at least 1, or null; found {snapshots}")
     system = construct(cfg, "system")
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
@@ -181,7 +187,7 @@ def build(cfg: DictConfig) -> Nouns:
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
     check_trainer(rest["trainer"])
-    return Nouns(system, model, **rest, callbacks=list(construct(cfg, "callbacks").values()))
+    return Nouns(system, model, **rest, callbacks=[callback for callback in (construct(cfg, "callbacks") or {}).values() if callback])
 
 
 def construct(cfg: DictConfig, key: str) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.model import Model
+from predcg.ranges import PositiveInt
 from predcg.samplers import Sampler
 from predcg.systems import System
 
@@ -38,7 +39,7 @@ class Exact(Acquisition):
         basin: the only one of the system's basins that they come from, as from a simulation that never left it; default all.
     """
 
-    def __init__(self, frames: int, test_frames: int, basin: str | None = None):
+    def __init__(self, frames: PositiveInt, test_frames: PositiveInt, basin: str | None = None):
         positive(frames=frames, test_frames=test_frames)
         self.frames, self.test_frames, self.basin = frames, test_frames, basin
 

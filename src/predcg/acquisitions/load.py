@@ -10,6 +10,7 @@ from predcg.acquisitions.acquisition import Acquisition
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.model import Model
+from predcg.ranges import OpenUnitInterval, PositiveInt
 from predcg.samplers import Sampler
 from predcg.systems import System
 from predcg.systems.chirality import census, centres
@@ -34,10 +35,10 @@ class Load(Acquisition):
         path: str,
         unit: str | None = None,
         topology: str | None = None,
-        test_fraction: float = 0.25,
-        stride: int = 1,
+        test_fraction: OpenUnitInterval = 0.25,
+        stride: PositiveInt = 1,
         atoms: str | None = None,
-        first: int | None = None,
+        first: PositiveInt | None = None,
     ):
         if not 0 < test_fraction < 1:
             raise InputError(f"acquisition.test_fraction: expected a number in (0, 1); found {test_fraction}")

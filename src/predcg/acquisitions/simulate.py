@@ -12,6 +12,7 @@ from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.files import locked
 from predcg.model import Model
+from predcg.ranges import PositiveInt
 from predcg.samplers import Sampler
 from predcg.systems import System
 
@@ -35,7 +36,7 @@ class Simulate(Acquisition):
     """
 
     def __init__(
-        self, frames: int, test_frames: int, replicas: int, blocks: int = 5, first: int | None = None, kept: str = "outputs/simulations",
+        self, frames: PositiveInt, test_frames: PositiveInt, replicas: PositiveInt, blocks: PositiveInt = 5, first: PositiveInt | None = None, kept: str = "outputs/simulations",
         basin: str | None = None,
     ):  # fmt: skip
         positive(frames=frames, test_frames=test_frames, replicas=replicas, blocks=blocks)

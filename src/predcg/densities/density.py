@@ -10,6 +10,7 @@ from zuko.lazy import LazyDistribution
 
 from predcg.errors import InputError
 from predcg.observables import Observable
+from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.transforms import Identity, Transform
 
 
@@ -40,8 +41,8 @@ class Conditional(Density):
 
     def __init__(
         self,
-        context: int,
-        size: int,
+        context: NonNegativeInt,
+        size: PositiveInt,
         features: Observable | Transform | None = None,
         transform: Transform | None = None,
     ):

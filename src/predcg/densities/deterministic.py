@@ -6,6 +6,7 @@ from torch.distributions import Distribution
 
 from predcg.densities.density import Conditional, network
 from predcg.observables import Observable
+from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.transforms import Transform
 
 
@@ -44,9 +45,9 @@ class DeterministicMLP(Conditional):
 
     def __init__(
         self,
-        context: int,
-        size: int,
-        hidden: list[int],
+        context: NonNegativeInt,
+        size: PositiveInt,
+        hidden: list[PositiveInt],
         activations: list[str],
         features: Observable | Transform | None = None,
         transform: Transform | None = None,

@@ -20,6 +20,7 @@ from predcg.densities.density import Conditional
 from predcg.densities.gaussian import Gaussian
 from predcg.densities.wrapped import WrappedNormal, wrapped
 from predcg.observables import Observable
+from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.transforms import Transform as Coordinates
 
 WIDEST = 0.5  # rad: the largest width of a wrapped normal; our choice
@@ -52,13 +53,13 @@ class Flow(Conditional):
 
     def __init__(
         self,
-        context: int,
-        size: int,
-        folds: list[int],
-        bins: int,
-        rounds: int,
-        couplings: int,
-        hidden: list[int],
+        context: NonNegativeInt,
+        size: PositiveInt,
+        folds: list[PositiveInt],
+        bins: PositiveInt,
+        rounds: NonNegativeInt,
+        couplings: NonNegativeInt,
+        hidden: list[PositiveInt],
         features: Observable | Coordinates | None = None,
         transform: Coordinates | None = None,
     ):

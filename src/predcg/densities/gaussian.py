@@ -10,6 +10,7 @@ from zuko.distributions import DiagNormal
 
 from predcg.densities.density import Conditional, Density, network
 from predcg.observables import Observable
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from predcg.transforms import Transform
 
 
@@ -74,14 +75,14 @@ class GaussianMLP(Conditional):
 
     def __init__(
         self,
-        context: int,
-        size: int,
-        hidden: list[int],
+        context: NonNegativeInt,
+        size: PositiveInt,
+        hidden: list[PositiveInt],
         activations: list[str],
         scale: Callable[..., nn.Module],
         features: Observable | Transform | None = None,
         transform: Transform | None = None,
-        gain: float = 1.0,
+        gain: PositiveFloat = 1.0,
     ):
         super().__init__(context, size, features, transform)
         self.trunk = network(self.inputs, hidden, activations, gain)
@@ -128,7 +129,7 @@ class NetScale(nn.Module):
         gain: factor of its initial first layer.
     """
 
-    def __init__(self, inputs: int, trunk: int, outputs: int, hidden: list[int], activations: list[str], gain: float = 1.0):
+    def __init__(self, inputs: int, trunk: int, outputs: int, hidden: list[PositiveInt], activations: list[str], gain: PositiveFloat = 1.0):
         super().__init__()
         self.net = nn.Sequential(*network(inputs, hidden, activations, gain), nn.Linear(hidden[-1], outputs))
 

@@ -7,6 +7,7 @@ from zuko.mixtures import GMM
 
 from predcg.densities.density import Conditional
 from predcg.observables import Observable
+from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.transforms import Transform
 
 
@@ -26,10 +27,10 @@ class GaussianMixtureMLP(Conditional):
 
     def __init__(
         self,
-        context: int,
-        size: int,
-        components: int,
-        hidden: list[int],
+        context: NonNegativeInt,
+        size: PositiveInt,
+        components: PositiveInt,
+        hidden: list[PositiveInt],
         features: Observable | Transform | None = None,
         transform: Transform | None = None,
     ):

@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from predcg.densities.density import Density
 from predcg.errors import InputError
+from predcg.ranges import OpenUnitInterval, PositiveInt
 
 
 class _Independent(Distribution):
@@ -47,7 +48,7 @@ class SpinBlocks(Density):
     tensor(0.1875, grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, context: int, size: int, agreement: float):
+    def __init__(self, context: PositiveInt, size: PositiveInt, agreement: OpenUnitInterval):
         super().__init__()
         if not 0 < agreement < 1:
             raise InputError(f"decoder.agreement: expected a probability θ_cf in (0, 1); found {agreement}")
@@ -90,7 +91,7 @@ class Majority(Density):
     tensor([1., 0.])
     """
 
-    def __init__(self, context: int, size: int):
+    def __init__(self, context: PositiveInt, size: PositiveInt):
         super().__init__()
         self.block = _block(size, context)
 
@@ -113,7 +114,7 @@ class MajorityBlocks(Density):
     tensor([0.3333, 0.3333])
     """
 
-    def __init__(self, context: int, size: int):
+    def __init__(self, context: PositiveInt, size: PositiveInt):
         super().__init__()
         self.block = _block(context, size)
 

@@ -8,6 +8,7 @@ from torch.distributions import Distribution
 
 from predcg.densities.density import Density
 from predcg.errors import InputError
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from predcg.spins import Spins, free_spins
 
 SWEEPS = 200  # of Gibbs sampling from free spins, where a chain has no exact draws; our choice
@@ -36,7 +37,7 @@ class SpinChain(Density):
     tensor(0.2732, grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, size: int, reach: int, linear: bool, triple: bool, field: float, beta: float, periodic: bool = True):
+    def __init__(self, size: PositiveInt, reach: NonNegativeInt, linear: bool, triple: bool, field: float, beta: PositiveFloat, periodic: bool = True):
         super().__init__()
         if not 0 <= reach < size:
             raise InputError(f"latent.reach: expected between 0 and one less than the z = {size} coarse spins; found {reach}")

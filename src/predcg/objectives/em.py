@@ -8,6 +8,7 @@ from predcg.densities import check_spins, log_evidence
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms, needs_data
+from predcg.ranges import PositiveInt
 from predcg.systems import System
 
 
@@ -26,7 +27,7 @@ class EM(Objective):
     EM()
     """
 
-    def __init__(self, samples: int, sweeps: int):
+    def __init__(self, samples: PositiveInt, sweeps: PositiveInt):
         super().__init__()
         for name, count in {"samples": samples, "sweeps": sweeps}.items():
             if count < 1:

@@ -7,6 +7,7 @@ from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms, needs_data
+from predcg.ranges import PositiveInt, UnitInterval
 from predcg.systems import System
 
 
@@ -21,7 +22,7 @@ class ForwardKL(Objective):
         samples: latent draws per frame, K.
     """
 
-    def __init__(self, samples: int = 1):
+    def __init__(self, samples: PositiveInt = 1):
         super().__init__()
         if samples < 1:
             raise InputError(f"samples: expected at least 1; found {samples}")
@@ -46,7 +47,7 @@ class Mixed(Objective):
     (0.3, 0.7)
     """
 
-    def __init__(self, alpha: float, forward: Objective, reverse: Objective, target_alpha: float | None = None):
+    def __init__(self, alpha: UnitInterval, forward: Objective, reverse: Objective, target_alpha: UnitInterval | None = None):
         super().__init__()
         self.alpha, self.target_alpha = alpha, alpha if target_alpha is None else target_alpha
         for name in ("alpha", "target_alpha"):

@@ -6,6 +6,7 @@ from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms, needs_data
+from predcg.ranges import PositiveInt
 from predcg.systems import System
 
 
@@ -18,7 +19,7 @@ class RelativeEntropy(Objective):
         samples: draws of X per frame, where the map is random.
     """
 
-    def __init__(self, samples: int = 1):
+    def __init__(self, samples: PositiveInt = 1):
         super().__init__()
         if samples < 1:
             raise InputError(f"objective.samples: expected at least 1; found {samples}")

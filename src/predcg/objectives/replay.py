@@ -9,6 +9,7 @@ from predcg.importance import Weighted, draw
 from predcg.model import Model
 from predcg.objectives.kl import ForwardKL
 from predcg.objectives.objective import Objective, Terms
+from predcg.ranges import PositiveInt
 from predcg.systems import System
 
 
@@ -33,7 +34,10 @@ class Replay(Objective):
     torch.Size([32768, 2])
     """
 
-    def __init__(self, forward: ForwardKL, size: int, batch_size: int, frames: int, keep: int, every: int, samples: int = 31):
+    def __init__(
+        self, forward: ForwardKL, size: PositiveInt, batch_size: PositiveInt, frames: PositiveInt, keep: PositiveInt, every: PositiveInt,
+        samples: PositiveInt = 31,
+    ):  # fmt: skip
         super().__init__()
         for name, count in {"batch_size": batch_size, "frames": frames, "keep": keep, "every": every}.items():
             if count < 1:

@@ -1,9 +1,10 @@
 """The reverse Kullback-Leibler divergence between model and system."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -12,6 +13,7 @@ from predcg.densities import Density, sample_with_log_prob
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms
+from predcg.ranges import PositiveInt
 from predcg.systems import System
 
 
@@ -32,7 +34,9 @@ class ReverseKL(Objective):
         dropped: largest share of the draws of one batch that may be left out; beyond it NonFiniteError.
     """
 
-    def __init__(self, samples: int = 256, cap: float | None = None, path: bool = False, dropped: float = 0.01):
+    def __init__(
+        self, samples: PositiveInt = 256, cap: Annotated[float, Ge(1)] | None = None, path: bool = False, dropped: Annotated[float, Ge(0), Lt(1)] = 0.01
+    ):
         super().__init__()
         if samples < 1:
             raise InputError(f"samples: expected at least 1; found {samples}")

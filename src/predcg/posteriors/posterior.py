@@ -15,6 +15,7 @@ from predcg.files import atomic
 from predcg.model import Model
 from predcg.posteriors.curvature import Curvature
 from predcg.priors import Prior
+from predcg.ranges import PositiveFloat
 
 
 class Weights:
@@ -88,7 +89,7 @@ class ByLayer(Posterior):
     Source: Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109, equations 24 to 26; the floor from its code.
     """
 
-    def __init__(self, floor: float = 0.5):
+    def __init__(self, floor: PositiveFloat = 0.5):
         if not floor > 0:
             raise InputError(f"posterior.floor: expected a positive curvature; found {floor}")
         self.floor = floor

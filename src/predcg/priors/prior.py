@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from predcg.errors import InputError
+from predcg.ranges import NonNegativeFloat, PositiveFloat
 
 
 class Prior(nn.Module, ABC):
@@ -17,7 +18,7 @@ class Prior(nn.Module, ABC):
         weight: what log p(θ) is multiplied with; None becomes 1/N as soon as the data are known.
     """
 
-    def __init__(self, weight: float | None = None):
+    def __init__(self, weight: NonNegativeFloat | None = None):
         super().__init__()
         if weight is not None and weight < 0:
             raise InputError(f"prior.weight: expected a number >= 0, or null for 1/N given N frames; found {weight}")
@@ -68,7 +69,7 @@ class Gaussian(Prior):
     tensor(-10.)
     """
 
-    def __init__(self, weight: float | None = None, tau: float = 1.0):
+    def __init__(self, weight: NonNegativeFloat | None = None, tau: PositiveFloat = 1.0):
         super().__init__(weight)
         self.tau = tau
 
@@ -87,7 +88,7 @@ class _GammaPrecision(Prior):
         a0, b0: shape and rate of the Gamma density.
     """
 
-    def __init__(self, weight: float | None = None, a0: float = 1e-5, b0: float = 1e-5):
+    def __init__(self, weight: NonNegativeFloat | None = None, a0: NonNegativeFloat = 1e-5, b0: PositiveFloat = 1e-5):
         super().__init__(weight)
         self.a0, self.b0 = a0, b0
 

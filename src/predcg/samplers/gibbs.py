@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
+from predcg.ranges import NonNegativeInt, PositiveInt, Seed
 from predcg.samplers.chain import Chain
 from predcg.samplers.sampler import Bias
 from predcg.systems import IsingChain, System
@@ -21,7 +22,7 @@ class Gibbs(Chain):
         InputError: a system that is not an IsingChain, or a bias.
     """
 
-    def __init__(self, stride: int, burn_in: int, seed: int = 0):
+    def __init__(self, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed = 0):
         super().__init__(1.0, stride, burn_in, seed)
 
     def begin(self, system: System, start: Tensor, bias: Bias | None, noise: torch.Generator) -> dict:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from predcg.samplers.chain import Chain, slope
 from predcg.samplers.sampler import Bias
 from predcg.systems import System
@@ -25,7 +26,7 @@ class HMC(Chain):
         stride, burn_in, seed: see Sampler.
     """
 
-    def __init__(self, timestep: float, leapfrog: int, stride: int, burn_in: int, seed: int = 0):
+    def __init__(self, timestep: PositiveFloat, leapfrog: PositiveInt, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed = 0):
         super().__init__(timestep, stride, burn_in, seed)
         if leapfrog < 1:
             raise InputError(f"sampler.leapfrog: expected at least 1; found {leapfrog}")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from predcg.results import align
 from predcg.samplers.chain import Chain, slope
 from predcg.samplers.sampler import Bias
@@ -27,7 +28,7 @@ class Langevin(Chain):
     torch.Size([40, 1])
     """
 
-    def __init__(self, timestep: float, friction: float, stride: int, burn_in: int, seed: int = 0):
+    def __init__(self, timestep: PositiveFloat, friction: PositiveFloat, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed = 0):
         super().__init__(timestep, stride, burn_in, seed)
         if not friction > 0:
             raise InputError(f"sampler.friction: expected a positive number; found {friction}")
@@ -71,7 +72,7 @@ class ReplicaExchange(Langevin):
         timestep, friction, stride, burn_in, seed: see Langevin.
     """
 
-    def __init__(self, timestep: float, friction: float, stride: int, burn_in: int, ladder: list[float], exchange: int, seed: int = 0):
+    def __init__(self, timestep: PositiveFloat, friction: PositiveFloat, stride: PositiveInt, burn_in: NonNegativeInt, ladder: list[PositiveFloat], exchange: PositiveInt, seed: Seed = 0):
         super().__init__(timestep, friction, stride, burn_in, seed)
         if len(ladder) < 2 or ladder[0] != 1 or any(b <= a for a, b in zip(ladder, ladder[1:], strict=False)):
             raise InputError(f"sampler.ladder: expected at least two ascending temperatures in units of the system's, the first 1; found {list(ladder)}")

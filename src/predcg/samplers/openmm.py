@@ -12,6 +12,7 @@ from torch import Tensor
 from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.progress import progress
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from predcg.samplers.recorder import Recorder
 from predcg.samplers.sampler import Bias, Sampler
 from predcg.systems import Molecule, System
@@ -29,7 +30,7 @@ class OpenMMLangevin(Sampler):
         seed: the trajectories follow from it.
     """
 
-    def __init__(self, timestep_ps: float, friction_per_ps: float, stride: int, burn_in: int, seed: int):
+    def __init__(self, timestep_ps: PositiveFloat, friction_per_ps: PositiveFloat, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed):
         super().__init__(timestep_ps, stride, burn_in, seed)
         if not friction_per_ps > 0:
             raise InputError(f"sampler.friction_per_ps: expected a positive number; found {friction_per_ps}")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.errors import InputError
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from predcg.systems import System
 
 Bias = Callable[[Tensor], Tensor]
@@ -23,7 +24,7 @@ class Sampler(ABC):
         seed: the trajectories follow from it.
     """
 
-    def __init__(self, timestep: float, stride: int, burn_in: int, seed: int):
+    def __init__(self, timestep: PositiveFloat, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed):
         for name, value in {"timestep": timestep, "stride": stride}.items():
             if not value > 0:
                 raise InputError(f"sampler.{name}: expected a positive number; found {value}")

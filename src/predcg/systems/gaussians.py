@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
+from predcg.ranges import PositiveFloat
 from predcg.systems.system import System
 
 
@@ -19,7 +20,7 @@ class Harmonic(System):
     2.531
     """
 
-    def __init__(self, scales: list[float]):
+    def __init__(self, scales: list[PositiveFloat]):
         if any(scale <= 0 for scale in scales):
             raise InputError(f"scales: expected positive numbers; found {list(scales)}")
         super().__init__(len(scales))
@@ -51,7 +52,7 @@ class GaussianMixture(System):
     7.5
     """
 
-    def __init__(self, means: list[list[float]], scales: list[float], weights: list[float]):
+    def __init__(self, means: list[list[float]], scales: list[PositiveFloat], weights: list[PositiveFloat]):
         if not len(means) == len(scales) == len(weights):
             raise InputError(f"means, scales, weights: expected equal lengths; found {len(means)}, {len(scales)}, {len(weights)}")
         if any(value <= 0 for value in [*scales, *weights]):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
+from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.spins import Spins, free_spins
 from predcg.systems.system import System
 
@@ -35,7 +36,7 @@ class IsingChain(System):
     0.4458
     """
 
-    def __init__(self, sites: int, coupling: float, reach: int, decay: float, field: float, beta: float, periodic: bool = True):
+    def __init__(self, sites: PositiveInt, coupling: float, reach: PositiveInt, decay: float, field: float, beta: PositiveFloat, periodic: bool = True):
         for name, value in {"coupling": coupling, "decay": decay, "field": field, "beta": beta}.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise InputError(f"system.{name}: expected a finite number; found {value!r}; in a sweep, separate several by commas")

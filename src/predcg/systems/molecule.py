@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
+from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.systems.bridge import Bridge
 from predcg.systems.forcefield import Batched
 from predcg.systems.peptide import build
@@ -52,9 +53,9 @@ class Molecule(System):
         self,
         pdb: str,
         forcefield: list[str],
-        temperature_kelvin: float,
+        temperature_kelvin: PositiveFloat,
         basins: dict[str, dict[str, list[float]]] | None = None,
-        workers: int | None = None,
+        workers: PositiveInt | None = None,
         implicit_solvent: str | None = None,
     ):
         topology, models = read_pdb(pdb)
@@ -162,9 +163,9 @@ class Peptide(Molecule):
         self,
         sequence: str,
         forcefield: list[str],
-        temperature_kelvin: float,
+        temperature_kelvin: PositiveFloat,
         basins: dict[str, dict[str, list[float]]] | None = None,
-        workers: int | None = None,
+        workers: PositiveInt | None = None,
     ):
         topology, x = build(sequence, list(forcefield))
         self._assemble(topology, x[None], parametrise(topology, list(forcefield), None, sequence), temperature_kelvin, basins, workers)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from predcg.ranges import PositiveFloat
 from predcg.systems.planar import Planar
 
 A = (-200.0, -100.0, -170.0, 15.0)
@@ -28,7 +29,7 @@ class MuellerBrown(Planar):
 
     basins = ("upper", "middle", "lower")
 
-    def __init__(self, beta: float = 0.1):
+    def __init__(self, beta: PositiveFloat = 0.1):
         super().__init__(box=((-3.5, 2.5), (-2.0, 4.0)))
         self.beta = beta
         for name, values in {"A": A, "a": a, "b": b, "c": c, "X": X, "Y": Y}.items():

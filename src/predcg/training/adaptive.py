@@ -11,6 +11,7 @@ from predcg.densities import sample_with_log_prob
 from predcg.errors import InputError
 from predcg.importance import Weighted
 from predcg.model import Model
+from predcg.ranges import Beta, GrowthFactor, PositiveFloat, PositiveInt
 from predcg.systems import System
 from predcg.training.module import Training
 
@@ -105,14 +106,14 @@ class AdaptiveTempering(pl.Callback):
 
     def __init__(
         self,
-        start: float = 1e-10,
-        growth: float = 3.0,
-        increment: float = 1e-3,
-        threshold: float = 0.1,
-        steps: int = 120,
-        most: int = 800,
-        block: int = 20,
-        draws: int = 2000,
+        start: Beta = 1e-10,
+        growth: GrowthFactor = 3.0,
+        increment: PositiveFloat = 1e-3,
+        threshold: PositiveFloat = 0.1,
+        steps: PositiveInt = 120,
+        most: PositiveInt = 800,
+        block: PositiveInt = 20,
+        draws: PositiveInt = 2000,
     ):
         if not 0 < start <= 1:
             raise InputError(f"start: expected a number in (0, 1]; found {start}")

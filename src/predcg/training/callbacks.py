@@ -11,6 +11,7 @@ from torch import Tensor
 from predcg.files import atomic
 from predcg.importance import log_z_bounds
 from predcg.progress import progress
+from predcg.ranges import PositiveInt
 from predcg.training.module import Training
 
 
@@ -61,7 +62,7 @@ class LogZBounds(pl.Callback):
         samples: latent draws in the estimate of log q(x).
     """
 
-    def __init__(self, draws: int = 2000, samples: int = 32):
+    def __init__(self, draws: PositiveInt = 2000, samples: PositiveInt = 32):
         self.draws, self.samples, self._last = draws, samples, 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Training) -> None:

@@ -1,13 +1,15 @@
 """Stochastic approximation: steps that become smaller, measured by the curvature, until nothing changes."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from annotated_types import Gt, Le
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from predcg.errors import InputError
+from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.training.module import Training
 
 DAMPING = 1e-3  # added to every curvature: where the data leave a direction open, steps stay finite; our choice
@@ -25,7 +27,7 @@ class RobbinsMonro(LambdaLR):
     [0.5]
     """
 
-    def __init__(self, optimizer: Optimizer, alpha: float, offset: float, power: float):
+    def __init__(self, optimizer: Optimizer, alpha: PositiveFloat, offset: PositiveFloat, power: Annotated[float, Gt(0.5), Le(1)]):
         if not (alpha > 0 and offset > 0 and 0.5 < power <= 1):
             raise InputError(f"scheduler: expected alpha > 0, offset > 0, ½ < power <= 1; found {alpha}, {offset}, {power}")
         super().__init__(optimizer, lambda step: alpha / (step + offset) ** power)
@@ -41,7 +43,7 @@ class Newton(pl.Callback):
         every: steps for which the information is kept.
     """
 
-    def __init__(self, every: int = 5):
+    def __init__(self, every: PositiveInt = 5):
         if every < 1:
             raise InputError(f"every: expected at least 1; found {every}")
         self.every, self._information = every, {}
@@ -75,7 +77,7 @@ class Converged(pl.Callback):
         InputError: a number out of its range.
     """
 
-    def __init__(self, window: int, tolerance: float):
+    def __init__(self, window: PositiveInt, tolerance: PositiveFloat):
         if window < 1 or not tolerance > 0:
             raise InputError(f"window, tolerance: expected at least 1 and a positive number; found {window}, {tolerance}")
         self.window, self.tolerance = window, tolerance

@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from predcg.errors import InputError
+from predcg.ranges import Beta, GrowthFactor, NonNegativeInt, PositiveFloat, PositiveInt
 from predcg.training.module import Training
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Tempering(pl.Callback):
     >>> tempering = Tempering(start=0.1, growth=2.0, increment=0.3, steps=10)  # 0.1, 0.2, 0.4, 0.7, 1
     """
 
-    def __init__(self, start: float, growth: float, increment: float, steps: int, first_steps: int | None = None):
+    def __init__(self, start: Beta, growth: GrowthFactor, increment: PositiveFloat, steps: PositiveInt, first_steps: NonNegativeInt | None = None):
         if not 0 < start <= 1:
             raise InputError(f"start: expected a number in (0, 1]; found {start}")
         if not (growth > 1 and increment > 0 and steps >= 1):

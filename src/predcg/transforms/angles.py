@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from predcg.ranges import PositiveInt
 from predcg.transforms.transform import Transform
 
 
@@ -18,7 +19,7 @@ class Harmonics(Transform):
 
     bijective = False
 
-    def __init__(self, folds: list[int]):
+    def __init__(self, folds: list[PositiveInt]):
         super().__init__()
         self.register_buffer("folds", torch.tensor(folds, dtype=torch.long), persistent=False)
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from predcg.ranges import PositiveFloat
 from predcg.transforms.transform import Transform
 
 
@@ -16,7 +17,7 @@ class Capped(Transform):
         cap: longest gradient, in units of the median over the batch.
     """
 
-    def __init__(self, cap: float):
+    def __init__(self, cap: PositiveFloat):
         super().__init__()
         self.cap = cap
 

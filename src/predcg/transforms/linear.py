@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
+from predcg.ranges import PositiveFloat
 from predcg.transforms.transform import Transform
 
 
@@ -19,7 +20,7 @@ class Unit(Transform):
     tensor([1.5000])
     """
 
-    def __init__(self, length_nm: float):
+    def __init__(self, length_nm: PositiveFloat):
         if not length_nm > 0:
             raise InputError(f"length_nm: expected a positive number; found {length_nm}")
         super().__init__()

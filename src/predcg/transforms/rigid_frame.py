@@ -7,6 +7,7 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.observables.observable import atoms
+from predcg.ranges import NonNegativeInt
 from predcg.transforms.transform import Transform
 
 
@@ -27,7 +28,7 @@ class RigidFrame(Transform):
     tensor([2., 3., 0.])
     """
 
-    def __init__(self, atoms: list[int]):
+    def __init__(self, atoms: list[NonNegativeInt]):
         if atoms is None or len(set(atoms)) != 3 or min(atoms) < 0:
             raise InputError(f"atoms: expected three different atom indices; found {atoms if atoms is None else list(atoms)}")
         super().__init__()

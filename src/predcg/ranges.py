@@ -1,0 +1,15 @@
+"""Ranges of the numbers that constructors take, written as their annotations: they are checked when a configuration is composed."""
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, Lt
+
+PositiveInt = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+UnitInterval = Annotated[float, Ge(0), Le(1)]  # [0, 1], as a share
+OpenUnitInterval = Annotated[float, Gt(0), Lt(1)]  # (0, 1), as a probability that is no certainty
+Seed = Annotated[int, Ge(0), Le(2**31 - 1)]  # of torch, numpy and OpenMM alike
+Beta = Annotated[float, Gt(0), Le(1)]  # inverse temperature in units of the system's own, from nearly flat to the target
+GrowthFactor = Annotated[float, Gt(1)]

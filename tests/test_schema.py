@@ -1,0 +1,45 @@
+"""Values of a configuration are of the types and in the ranges that constructors are annotated with."""
+
+import pytest
+
+from predcg.config import build, compose
+from predcg.errors import InputError
+
+REFUSED = {
+    "steps=abc": "steps: expected a whole number >= 0; found 'abc'",
+    "steps=1e4": "steps: expected a whole number >= 0; found 10000.0; write 10000",
+    "seed=1.5": "seed: expected a whole number >= 0 and <= 2147483647; found 1.5",
+    "seed=99999999999": "seed: .* found 99999999999",
+    "seed=-1": "seed: .* found -1",
+    "batch_size=null": "batch_size: .* found None",
+    "epoch_steps=[1,2]": r"epoch_steps: .* found \[1, 2\]",
+    "threads=true": "threads: .* found True",
+    "figures=training": "figures: expected a list of .text.; found 'training'",
+    "scheduler=abc": "scheduler: expected a node with a _target_ or a mapping or null; found 'abc'",
+    "callbacks.x=5": "callbacks.x: expected a node",
+    "+nothing=5": "nothing: expected a node",
+    "optimizer.lr=nan": "optimizer.lr: expected a finite number, .* found nan",
+    "optimizer.lr=abc": "optimizer.lr: expected a number",
+    "objective.alpha=2": "objective.alpha: expected a number >= 0 and <= 1; found 2",
+    "objective.forward.samples=0": "objective.forward.samples: expected a whole number >= 1; found 0",
+    "objective.reverse.dropped=[0.1]": "objective.reverse.dropped",
+    "acquisition.frames=1e300": "acquisition.frames: expected a finite number",
+    "decoder.hidden=[8,-8]": r"decoder.hidden: expected a list of .a whole number >= 1.; found \[8, -8\] \(at \[1\]\)",
+    "decoder.hidden=8": "decoder.hidden: expected a list",
+    "trainer.gradient_clip_val=abc": "trainer.gradient_clip_val: expected a number",
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_wrong_values_are_refused_when_a_configuration_is_composed(override):
+    with pytest.raises(InputError, match=REFUSED[override]):
+        compose(["experiment=double_well/mixed", "callbacks={}" if override.startswith("callbacks") else "z=1", override.replace("callbacks.x", "+callbacks.x")])
+
+
+@pytest.mark.parametrize(("steps", "epoch_steps", "fitted"), [(300, 500, 300), (1200, 500, 600), (15, 10, 15), (0, 7, 7), (1000, 500, 500)])
+def test_epoch_steps_are_fitted_to_steps(steps, epoch_steps, fitted):
+    assert compose(["experiment=double_well/mixed", f"steps={steps}", f"epoch_steps={epoch_steps}"]).epoch_steps == fitted
+
+
+def test_a_callback_can_be_taken_away_by_null():
+    assert not build(compose(["experiment=double_well/mixed", "callbacks.bounds=null"])).callbacks
