@@ -62,6 +62,8 @@ class Planar(System):
     def _fitted(box: Box, survey: Quadrature) -> Box:
         """The same box where it holds and resolves the mass, else one that is nearer to that."""
         heavy = survey.grid[survey.log_weights > survey.log_weights.max() - DEPTH]
+        if not len(heavy):
+            raise InputError("system: exp(-βu) is narrower than double precision resolves; choose smaller coefficients")
         sides = []
         for (low, high), cell, x in zip(box, survey.spacing, heavy.unbind(-1), strict=True):
             first, last, width = x.min().item() - cell, x.max().item() + cell, high - low
