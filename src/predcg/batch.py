@@ -11,32 +11,41 @@ from predcg.errors import InputError
 from predcg.files import atomic
 
 
-class Batch(NamedTuple):
+class _Fields(NamedTuple):
+    x: Tensor
+    w: Tensor
+    z: Tensor | None
+    u: Tensor | None
+    f: Tensor | None
+    beta: Tensor | None
+
+
+class Batch(_Fields):
     """N weighted configurations of D coordinates.
 
     Args:
         x: configurations, (N, D), nm for molecules.
-        w: weights, (N,), any positive scale.
+        w: weights, (N,), any positive scale; default 1 each.
         z: coarse coordinates, (N, d), where a method has them.
         u: reduced energies, (N,), kT, where they were computed.
         f: forces -∇u, (N, D), kT/nm for molecules, where they were computed.
         beta: inverse temperature that each was sampled at, (N,), in units of the system's own.
 
-    >>> Batch.of(torch.tensor([[1.0], [3.0]])).mean(torch.tensor([1.0, 3.0]))
+    >>> Batch(torch.tensor([[1.0], [3.0]])).mean(torch.tensor([1.0, 3.0]))
     tensor(2.)
     """
 
-    x: Tensor
-    w: Tensor
-    z: Tensor | None = None
-    u: Tensor | None = None
-    f: Tensor | None = None
-    beta: Tensor | None = None
+    __slots__ = ()
+
+    def __new__(
+        cls, x: Tensor, w: Tensor | None = None, z: Tensor | None = None, u: Tensor | None = None, f: Tensor | None = None, beta: Tensor | None = None
+    ) -> "Batch":
+        return super().__new__(cls, x, torch.ones(x.shape[0], dtype=x.dtype, device=x.device) if w is None else w, z, u, f, beta)
 
     @classmethod
     def of(cls, x: Tensor, u: Tensor | None = None, f: Tensor | None = None, beta: Tensor | None = None) -> "Batch":
         """Equally weighted configurations `x`, (N, D)."""
-        return cls(x, torch.ones(x.shape[0], dtype=x.dtype, device=x.device), None, u, f, beta)
+        return cls(x, None, None, u, f, beta)
 
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean of one value per configuration, Σ w a / Σ w: the only place where weights enter."""
@@ -68,7 +77,7 @@ class Batch(NamedTuple):
             fields = {name: torch.from_numpy(arrays[name]) for name in cls._fields if name in arrays}
         if "x" not in fields:
             raise InputError(f"{path}: expected an array named 'x' of shape (N, D) in nm; found {sorted(arrays)}")
-        return cls(**fields) if "w" in fields else cls.of(**fields)
+        return cls(**fields)
 
 
 class Data(NamedTuple):

@@ -2,9 +2,10 @@
 
 from copy import deepcopy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from predcg.batch import Data
 from predcg.errors import InputError
@@ -12,6 +13,7 @@ from predcg.model import Model
 from predcg.posteriors import Weights
 from predcg.priors import Prior
 from predcg.systems import System
+from predcg.systems.trajectory import configurations
 
 SNAPSHOTS = "snapshots"  # of a run folder: its part with step=<n>.pt
 APART = 0.1  # nat per coordinate: a held-out bound that lies further below that of training is told; our choice
@@ -57,6 +59,20 @@ class Run(NamedTuple):
         """Files of the model during training, by optimiser step; none unless the configuration says `snapshots: <steps>`."""
         files = {int(file.stem.removeprefix("step=")): file for file in (self.folder / SNAPSHOTS).glob("step=*.pt")}
         return dict(sorted(files.items()))
+
+    def cv(self, frames: Any) -> Tensor:
+        """Collective variables of configurations in nm, (n, d), without gradients.
+
+        Args:
+            frames: an mdtraj Trajectory of the system's atoms; the path of a file that `acquisition=load` reads without a unit; or an array of numpy or
+                torch, (n, atoms, 3) or (n, D), of any float type.
+
+        Raises:
+            InputError: another shape, other atoms, or bonds far off the force field's, as in angstrom.
+        """
+        x = configurations(frames, self.system)
+        with torch.no_grad():
+            return self.model.cv(x.to(next(iter(self.model.parameters()), x)))
 
     def snapshot(self, step: int) -> Snapshot:
         """A copy of the model as it was. Raises InputError when none was kept at this step."""

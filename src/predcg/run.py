@@ -100,7 +100,7 @@ def run(cfg: DictConfig) -> Path:
     return folder
 
 
-def load(folder: Path, checkpoint: str | None = None) -> Run:
+def load(folder: Path | str, checkpoint: str | None = None) -> Run:
     """Rebuild a run from its folder alone.
 
     Args:
@@ -110,6 +110,7 @@ def load(folder: Path, checkpoint: str | None = None) -> Run:
     Raises:
         InputError: no such checkpoint, or anything in the folder that cannot be used.
     """
+    folder = Path(folder).expanduser()
     cfg = OmegaConf.load(folder / "config.yaml")
     nouns = build(cfg)
     module = _training(nouns)
@@ -125,7 +126,8 @@ def load(folder: Path, checkpoint: str | None = None) -> Run:
     name = " ".join(folder.parts[-2:]).replace("default ", "")
     # The posterior is about the weights of one checkpoint.
     weights = nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps and which == configured else None
-    return Run(f"{cfg.name} {name}", folder, nouns.system, nouns.model, nouns.prior, weights, data, history, cfg.seed, step)
+    model = nouns.model.eval().requires_grad_(False)
+    return Run(f"{cfg.name} {name}", folder, nouns.system, model, nouns.prior, weights, data, history, cfg.seed, step)
 
 
 def _file(folder: Path, which: str) -> Path:

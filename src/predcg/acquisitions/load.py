@@ -1,6 +1,7 @@
 """Configurations from a file."""
 
 import logging
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -20,19 +21,23 @@ log = logging.getLogger(__name__)
 
 
 class Load(Acquisition):
-    """Frames of a file; the last `test_fraction` of them, in the order of the file, is held out.
+    """Frames of files; the last `test_fraction` of them, in the order of the files and within each, is held out, so that only the two at the cut are neighbours.
+
+    Of several files the cut is at that end of a file, but the last, which is nearest to it, if the held-out share is then at most half as large again or as small:
+    so no frame has a neighbour on the other side.
 
     Frames whose chiral centres differ from those of the system's first model are refused; frames that occur twice are reported.
 
     Args:
-        path, unit, topology, stride, atoms: see systems.trajectory.read_frames.
+        path: of one file, or of several, joined in this order.
+        unit, topology, stride, atoms: see systems.trajectory.read_frames.
         test_fraction: share of held-out frames, in (0, 1).
         first: learn from the first so many of the others only; default all.
     """
 
     def __init__(
         self,
-        path: str,
+        path: str | list[str],
         unit: str | None = None,
         topology: str | None = None,
         test_fraction: OpenUnitInterval = 0.25,
@@ -42,27 +47,39 @@ class Load(Acquisition):
     ):
         if not 0 < test_fraction < 1:
             raise InputError(f"acquisition.test_fraction: expected a number in (0, 1); found {test_fraction}")
-        self.path, self.unit, self.topology, self.stride, self.atoms = path, unit, topology, stride, atoms
+        self.paths = [path] if isinstance(path, str) else list(path)
+        if not self.paths:
+            raise InputError("acquisition.path: expected a file, or a list of them; found an empty list")
+        self.unit, self.topology, self.stride, self.atoms = unit, topology, stride, atoms
         self.test_fraction, self.first = test_fraction, first
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
-        x = read_frames(self.path, system, self.unit, self.topology, self.stride, self.atoms)
-        cut = round(len(x) * (1 - self.test_fraction))
+        parts = []
+        for path in self.paths:
+            parts.append(read_frames(path, system, self.unit, self.topology, self.stride, self.atoms))
+            self._refuse_mirrored(parts[-1], system, path)
+        x, together = torch.cat(parts), ", ".join(map(repr, self.paths))
+        cut = self._cut([len(part) for part in parts])
         if not 0 < cut < len(x):
-            raise InputError(f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {self.path!r} has {len(x)}")
+            raise InputError(f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {together} has {len(x)}")
         if self.first is not None and not 1 <= self.first <= cut:
-            raise InputError(f"acquisition.first: expected between 1 and {cut}, what is not held out of {self.path!r}; found {self.first}")
-        self._refuse_mirrored(x, system)
+            raise InputError(f"acquisition.first: expected between 1 and {cut}, what is not held out of {together}; found {self.first}")
         self._report_copies(x)
         return Data(Batch.of(x[: self.first or cut]), Batch.of(x[cut:]))
 
-    def _refuse_mirrored(self, x: Tensor, system: System) -> None:
+    def _cut(self, counts: list[int]) -> int:
+        """How many frames, from the first on, are not held out."""
+        total, held = sum(counts), sum(counts) * self.test_fraction
+        ends = [end for end in accumulate(counts[:-1]) if 0.5 * held <= total - end <= 1.5 * held]
+        return min(ends, key=lambda end: abs(total - end - held), default=round(total * (1 - self.test_fraction)))
+
+    def _refuse_mirrored(self, x: Tensor, system: System, path: str) -> None:
         names, other = list(centres(system)), ~census(system, x)
         if other.any():
             frame, centre = other.nonzero()[0].tolist()
             raise InputError(
                 f"acquisition.path: expected {names[centre]} as in the system's first model; {int(other.any(-1).sum())} of {len(x)} frames of "
-                f"{self.path!r} have a centre of other handedness, the first is frame {frame * self.stride}; look for mirrored or permuted coordinates"
+                f"{path!r} have a centre of other handedness, the first is frame {frame * self.stride}; look for mirrored or permuted coordinates"
             )
         if names:
             log.info("chirality: %s in all %d frames", ", ".join(names), len(x))

@@ -23,6 +23,7 @@ from predcg.figures.speed import energy_speed, sampling_speed
 from predcg.figures.spin_fit import spin_fit
 from predcg.figures.spin_speed import ising_speed
 from predcg.figures.structures import atom_spread, structure_strip
+from predcg.figures.style import styled
 from predcg.figures.tempering import tempering
 from predcg.figures.training import training
 from predcg.figures.training_speed import training_speed
@@ -70,3 +71,5 @@ __all__ = [
     "training",
     "training_speed",
 ]
+
+globals().update({name: styled(globals()[name]) for name in __all__})

@@ -15,10 +15,10 @@ from predcg.files import atomic
 from predcg.results import Run
 from predcg.systems import System
 
-matplotlib.rcParams.update({
+STYLE = {
     "figure.dpi": 110, "savefig.dpi": 160, "figure.constrained_layout.use": True, "font.size": 9, "axes.titlesize": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "lines.linewidth": 1.4,
-})  # fmt: skip
+}  # fmt: skip
 
 MODEL, DATA, EXACT = "#d1495b", "#30638e", "#222222"
 # α black, β-1 blue, β-2 red as in the source; what is in no basin stays grey.
@@ -35,8 +35,13 @@ def new(columns: int = 1, rows: int = 1, width: float = 3.6, height: float = 3.0
 def save(figure: Figure, path: Path) -> None:
     """Write `path`.png and `path`.pdf."""
     for suffix in (".png", ".pdf"):
-        with atomic(path.with_suffix(suffix)) as temporary:
+        with atomic(path.with_suffix(suffix)) as temporary, matplotlib.rc_context(STYLE):
             figure.savefig(temporary)
+
+
+def styled(draw: Callable) -> Callable:
+    """The figure drawn in our style, whatever matplotlib's settings of the caller are, which stay."""
+    return matplotlib.rc_context(STYLE)(draw)
 
 
 def needs(kind: type[System], attribute: str | None = None, posterior: bool = False, snapshots: bool = False) -> Callable:

@@ -1,6 +1,7 @@
 """Configurations from files, checked before anything is learnt from them."""
 
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -10,10 +11,13 @@ from torch import Tensor
 from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.files import atomic
+from predcg.systems.bonds import check_bonds, whole
 from predcg.systems.system import System
 
 UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1}
 ARRAYS = {".npy", ".txt", ".npz"}  # no topology: which atom a column is, nobody can tell
+OWN_TOPOLOGY = {".pdb", ".h5", ".gro", ".cif", ".mmcif", ".pdbx"}
+TRAJECTORIES = {".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".rst7", ".inpcrd", ".ncrst", ".restrt", ".mdcrd", ".crd", ".lammpstrj", ".arc", ".gsd"}
 
 
 def read_frames(path: str, system: System, unit: str | None = None, topology: str | None = None, stride: int = 1, atoms: str | None = None) -> Tensor:
@@ -27,11 +31,13 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
         stride: every stride-th frame is read, from the first on.
         atoms: mdtraj selection of the system's atoms in the file's own topology, such as "protein"; default all.
 
+    Molecules that a periodic box has torn are made whole by the box in the file.
+
     Raises:
         InputError: a missing or unreadable file, another number of atoms, other elements, a bare array without unit, a stride < 1,
-            a selection that fits neither mdtraj nor the file, NaN or inf.
+            a selection that fits neither mdtraj nor the file, NaN or inf, bonds far off the force field's (systems.bonds), unequal weights or temperatures.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     if not file.is_file():
         raise InputError(f"acquisition.path: expected a file; found nothing at {path!r}")
     bare = file.suffix in {".npy", ".txt"}
@@ -43,10 +49,13 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
         raise InputError(f"acquisition.stride: expected at least 1; found {stride}")
     if atoms is not None and file.suffix in ARRAYS:
         raise InputError(f"acquisition.atoms: {file.suffix} files have no topology to select from; found {atoms!r}; leave it out")
+    box = None
     try:
-        array = _array(file) if file.suffix in ARRAYS else _trajectory(file, system, topology, stride, atoms)
+        array, box = (_array(file), None) if file.suffix in ARRAYS else _trajectory(file, system, topology, stride, atoms)
     except InputError:
         raise
+    except ImportError as reason:
+        raise InputError(f'acquisition.path: {file.suffix} files are read with PyTables, which is not installed; pip install -e ".[h5]"') from reason
     except Exception as reason:
         raise InputError(f"acquisition.path: {path!r} cannot be read: {' '.join(str(reason).split())}") from reason
     if bare:
@@ -58,7 +67,33 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
     finite = np.isfinite(array).all(-1)
     if not finite.all():
         raise InputError(f"acquisition.path: frame {stride * int((~finite).nonzero()[0][0])} of {path!r} has NaN or inf coordinates; remove it")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    array = whole(system, np.ascontiguousarray(array, dtype=np.float32), box, repr(path))
+    check_bonds(system, array, repr(path), "acquisition.path", stride)
+    return torch.from_numpy(array)
+
+
+def configurations(frames: Any, system: System) -> Tensor:
+    """Configurations of `system`, (n, D), of a trajectory of mdtraj, a file, or an array (n, atoms, 3) or (n, D) of numpy or torch, in nm.
+
+    Raises:
+        InputError: another shape, other elements, NaN or inf, bonds far off the force field's.
+    """
+    if isinstance(frames, (str, Path)):
+        return read_frames(str(frames), system)
+    box = None
+    if isinstance(frames, mdtraj.Trajectory):
+        if getattr(system, "topology", None) is not None and frames.n_atoms == system.topology.n_atoms:
+            _agree(frames.topology, system.topology, "the trajectory", "frames")
+        frames, box = frames.xyz, frames.unitcell_vectors
+    x = torch.as_tensor(frames).detach().cpu().to(torch.float32)
+    x = x.reshape(len(x), -1) if x.ndim == 3 else x
+    if x.ndim != 2 or x.shape[1] != system.size:
+        raise InputError(f"frames: expected (n, {system.size // 3}, 3) or (n, {system.size}) coordinates in nm; found shape {tuple(x.shape)}")
+    if not x.isfinite().all():
+        raise InputError(f"frames: frame {int((~x.isfinite().all(-1)).nonzero()[0])} has NaN or inf coordinates; remove it")
+    array = whole(system, x.numpy(), box, "the frames")
+    check_bonds(system, array, "the frames", "frames")
+    return torch.from_numpy(array)
 
 
 def write_trajectory(folder: Path, system: System, x: Tensor) -> None:
@@ -88,16 +123,28 @@ def _array(file: Path) -> np.ndarray:
         return np.load(file, allow_pickle=False)
     if file.suffix == ".txt":
         return np.loadtxt(file, ndmin=2)
-    return Batch.load(file).x.numpy()
+    batch = Batch.load(file)
+    for name, values in {"weights": batch.w, "inverse temperatures": batch.beta}.items():
+        usual = None if values is None else values[:1] if name == "weights" else torch.ones(1)
+        if values is not None and not torch.allclose(values.double(), usual.double()):
+            raise InputError(
+                f"acquisition.path: expected equally weighted frames at the system's temperature; {str(file)!r} has {name} from {values.min():.4g} to "
+                f"{values.max():.4g}, which are not used yet; resample it or select its frames"
+            )
+    return batch.x.numpy()
 
 
-def _trajectory(file: Path, system: System, topology: str | None, stride: int, atoms: str | None) -> np.ndarray:
+def _trajectory(file: Path, system: System, topology: str | None, stride: int, atoms: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Coordinates, (N, D), and the vectors of the periodic box, (N, 3, 3), where there is one, in nm."""
+    if file.suffix not in OWN_TOPOLOGY | TRAJECTORIES:
+        cure = "save the positions of an OpenMM State with app.PDBFile.writeFile" if file.suffix == ".xml" else "convert it with mdconvert or cpptraj"
+        raise InputError(f"acquisition.path: expected one of {', '.join(sorted(ARRAYS | OWN_TOPOLOGY | TRAJECTORIES))}; found {file.name!r}; {cure}")
     ours, index = getattr(system, "topology", None), None
-    source = file if file.suffix in {".pdb", ".h5"} else topology
-    theirs = ours if source is None else mdtraj.load_topology(str(source))
-    if theirs is None or (atoms is not None and source is None):
+    own = file.suffix in OWN_TOPOLOGY
+    theirs = _topology(file) if own else _topology(Path(topology).expanduser()) if topology is not None else ours
+    if theirs is None or (atoms is not None and not own and topology is None):
         raise InputError(f"acquisition.topology: {file.suffix} files have none of their own; give the path of a PDB file of all their atoms")
-    top = {} if source == file else {"top": theirs}
+    top = {} if own else {"top": theirs}
     if atoms is not None:
         index = _select(theirs, atoms)
         mdtraj.load(str(file), frame=0, **top)  # fails on a topology of another size, which mdtraj overlooks once it reads a selection
@@ -108,8 +155,27 @@ def _trajectory(file: Path, system: System, topology: str | None, stride: int, a
             "select the system's"
         )
     if ours is not None:
-        _agree(theirs, ours, file)
-    return mdtraj.load(str(file), stride=stride, atom_indices=index, **top).xyz.reshape(-1, system.size)
+        _agree(theirs, ours, repr(str(file)), "acquisition.path")
+    frames = mdtraj.load(str(file), stride=stride, atom_indices=index, **top)
+    return frames.xyz.reshape(-1, system.size), frames.unitcell_vectors
+
+
+def _topology(file: Path) -> mdtraj.Topology:
+    try:
+        return mdtraj.load_topology(str(file))
+    except ImportError:
+        raise
+    except Exception as reason:
+        what = "its models have unequal numbers of atoms; write one model, or models of the same atoms" if _unequal(file) else " ".join(str(reason).split())
+        raise InputError(f"acquisition.path: {str(file)!r} cannot be read: {what}") from reason
+
+
+def _unequal(file: Path) -> bool:
+    """Whether a PDB has models of different numbers of atoms."""
+    if file.suffix != ".pdb":
+        return False
+    models = file.read_text(errors="replace").split("\nMODEL")
+    return len({sum(line.startswith(("ATOM", "HETATM")) for line in model.splitlines()) for model in models[1:]}) > 1
 
 
 def _select(topology: mdtraj.Topology, atoms: str) -> np.ndarray:
@@ -122,11 +188,11 @@ def _select(topology: mdtraj.Topology, atoms: str) -> np.ndarray:
     return index
 
 
-def _agree(theirs: mdtraj.Topology, ours: mdtraj.Topology, file: Path) -> None:
+def _agree(theirs: mdtraj.Topology, ours: mdtraj.Topology, name: str, argument: str) -> None:
     for one, other in zip(theirs.atoms, ours.atoms, strict=True):
         if one.element != other.element:
             raise InputError(
-                f"acquisition.path: expected the system's atoms in its order; atom {other.index} is {one} ({one.element.symbol}) in {str(file)!r}, "
+                f"{argument}: expected the system's atoms in its order; atom {other.index} is {one} ({one.element.symbol}) in {name}, "
                 f"{other} ({other.element.symbol}) in the system; select others or reorder them"
             )
 

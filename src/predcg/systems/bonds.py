@@ -1,0 +1,105 @@
+"""Bond lengths of configurations against the force field's: the one test of unit, order of atoms and periodic box."""
+
+import logging
+
+import mdtraj
+import numpy as np
+import openmm
+
+from predcg.errors import InputError
+from predcg.systems.forcefield.born import plain
+from predcg.systems.system import System
+
+log = logging.getLogger(__name__)
+# A bond may be off by this share of its length and so many thermal widths √(kT/k) more: hot dynamics and crystals are far within; our choice.
+SHARE, WIDTHS = 0.3, 6.0
+NEAREST_NM = 0.07, 0.25  # of an atom of any molecule, from hydrogen to disulfide; our choice
+
+
+def lengths(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of atoms, (n, 2), their equilibrium length and how far off it they may be, (n,), nm, from harmonic bonds and constraints; empty without a molecule."""
+    found = {}
+    for force in system.openmm_system.getForces() if hasattr(system, "openmm_system") else ():
+        if isinstance(force, openmm.HarmonicBondForce) and not force.usesPeriodicBoundaryConditions():
+            for i, j, length, k in map(force.getBondParameters, range(force.getNumBonds())):
+                if plain(k) > 0 and plain(length) > 0:
+                    found[min(i, j), max(i, j)] = plain(length), WIDTHS * np.sqrt(system.kt / plain(k))
+    if hasattr(system, "openmm_system"):
+        for i, j, length in map(system.openmm_system.getConstraintParameters, range(system.openmm_system.getNumConstraints())):
+            found[min(i, j), max(i, j)] = plain(length), 0.0
+    rest, width = np.array(list(found.values())).reshape(-1, 2).T
+    return np.array(list(found), dtype=np.int32).reshape(-1, 2), rest, SHARE * rest + width
+
+
+def whole(system: System, x: np.ndarray, box: np.ndarray | None, name: str) -> np.ndarray:
+    """The configurations, (N, D), with molecules that a periodic box, (N, 3, 3) in nm, has torn made whole, and a line that says so; others as they are."""
+    pairs, rest, far = lengths(system)
+    torn = (np.abs(_distances(x, pairs) - rest) > far).any(-1)
+    if box is None or not torn.any():
+        return x
+    frames = mdtraj.Trajectory(x[torn].reshape(torn.sum(), -1, 3), system.topology)
+    frames.unitcell_vectors = box[torn]
+    x = x.copy()
+    x[torn] = frames.make_molecules_whole(sorted_bonds=_outward(pairs)).xyz.reshape(-1, x.shape[-1])
+    mended = int((torn & (np.abs(_distances(x, pairs) - rest) <= far).all(-1)).sum())
+    if mended:
+        log.info("bonds: the periodic box had torn the molecule in %d of %d frames of %s: made whole", mended, len(x), name)
+    return x
+
+
+def check_bonds(system: System, x: np.ndarray, name: str, argument: str, stride: int = 1) -> None:
+    """Raise InputError on a configuration, (N, D) in nm, with a bond far off the force field's length: its frame, the bond, both lengths, and a guess why."""
+    pairs, rest, far = lengths(system)
+    found = _distances(x, pairs)
+    off = np.abs(found - rest) > far
+    if not off.any():
+        return
+    frame = int(off.any(-1).argmax())
+    bond = int((np.abs(found[frame] - rest) / far).argmax())
+    one, other = (system.topology.atom(int(i)) for i in pairs[bond])
+    raise InputError(
+        f"{argument}: expected bonds as in the force field; in frame {frame * stride} of {name} {one} to {other} has {found[frame, bond]:.4g} nm where "
+        f"{rest[bond]:.4g} nm belong ({int(off.any(-1).sum())} of {len(x)} frames); {_guess(x[frame], found[frame], rest, off[frame])}"
+    )
+
+
+def _guess(x: np.ndarray, found: np.ndarray, rest: np.ndarray, off: np.ndarray) -> str:
+    ratio = np.median(found / rest)
+    if 7 < ratio < 14:
+        return "all lengths are some 10 times too large: is the unit angstrom?"
+    if 0.07 < ratio < 0.14:
+        return "all lengths are some 10 times too small: is the unit nanometer?"
+    if (off & (found < rest)).sum() == 0 and off.mean() < 0.5 and found[off].min() > 0.4:
+        return "is it torn by a periodic box that the file does not hold? make it whole, as `gmx trjconv -pbc whole` or cpptraj's `autoimage` do"
+    r = x.reshape(-1, 3)
+    apart = np.linalg.norm(r[:, None] - r, axis=-1) + 99 * np.eye(len(r))
+    if ((apart.min(0) > NEAREST_NM[0]) & (apart.min(0) < NEAREST_NM[1])).all():
+        return "all atoms lie where atoms of a molecule can: are they in another order than in the system?"
+    return "check order of atoms, unit and periodic box, or leave this frame out"
+
+
+def _distances(x: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Distances of pairs of atoms, (N, n)."""
+    if not len(pairs):  # coordinates that need not be those of atoms
+        return np.zeros((len(x), 0))
+    r = x.reshape(len(x), -1, 3)
+    return np.linalg.norm(r[:, pairs[:, 0]] - r[:, pairs[:, 1]], axis=-1)
+
+
+def _outward(pairs: np.ndarray) -> np.ndarray:
+    """The bonds by which each atom is first reached, each piece from its first atom outwards, (m, 2)."""
+    near: dict[int, list[int]] = {}
+    for i, j in pairs.tolist():
+        near.setdefault(i, []).append(j)
+        near.setdefault(j, []).append(i)
+    seen, tree = set(), []
+    for root in near:
+        reached = [root] if root not in seen else []
+        seen.add(root)
+        for i in reached:  # breadth first: it grows while it is read
+            for j in near[i]:
+                if j not in seen:
+                    seen.add(j)
+                    reached.append(j)
+                    tree.append((i, j))
+    return np.array(tree, dtype=np.int32)

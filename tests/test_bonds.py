@@ -1,0 +1,119 @@
+"""Bond lengths of frames against the force field's: hot and crystal-like ones pass, torn ones are made whole, the rest is refused with a guess."""
+
+import logging
+
+import mdtraj
+import numpy as np
+import openmm
+import pytest
+import torch
+from openmm import app, unit
+
+from predcg.batch import Batch
+from predcg.errors import InputError
+from predcg.systems import Peptide
+from predcg.systems.bonds import check_bonds, lengths
+from predcg.systems.trajectory import read_frames
+
+FIELDS = [["amber96.xml", "amber96_obc.xml"], ["amber14/protein.ff14SB.xml", "implicit/gbn2.xml"], ["amber99sbildn.xml", "amber99_obc.xml"]]
+
+
+def dynamics(molecule, kelvin, frames=20):
+    """Frames of OpenMM's own Langevin dynamics, (frames, D), started after heating."""
+    integrator = openmm.LangevinMiddleIntegrator(kelvin, 10.0, 0.0005)
+    integrator.setRandomNumberSeed(1)
+    context = openmm.Context(molecule.openmm_system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+    context.setPositions(molecule.models[0].view(-1, 3).double().numpy())
+    found = []
+    for _ in range(frames):
+        integrator.step(100)
+        found.append(context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer).flatten())
+    return np.array(found, dtype=np.float32)
+
+
+@pytest.mark.parametrize("kelvin", [300.0, 600.0, 1000.0])
+def test_hot_frames_are_accepted(ala2, kelvin):
+    x = dynamics(ala2, kelvin)
+    check_bonds(ala2, x, "them", "frames")
+    pairs, rest, far = lengths(ala2)
+    r = x.reshape(len(x), -1, 3)
+    off = np.abs(np.linalg.norm(r[:, pairs[:, 0]] - r[:, pairs[:, 1]], axis=-1) - rest) / far
+    assert 0.05 < off.max() < 0.8  # far within, and the threshold is no formality
+
+
+@pytest.mark.parametrize("files", FIELDS[1:])
+def test_hot_frames_of_any_force_field_are_accepted(files):
+    molecule = Peptide("ACE-AMK-NME", files, 300.0)
+    check_bonds(molecule, dynamics(molecule, 700.0), "them", "frames")
+
+
+def test_structures_of_crystals_are_accepted(ala2):
+    """Bonds to hydrogen at 0.085 nm, where X-rays see the electrons, and 0.02 nm of error in each coordinate of heavy atoms' bonds."""
+    r = ala2.models.view(-1, 22, 3).clone()
+    for one, other in ala2.topology.bonds:
+        hydrogen, heavy = (one, other) if one.element.symbol == "H" else (other, one)
+        if hydrogen.element.symbol == "H":
+            bond = r[:, hydrogen.index] - r[:, heavy.index]
+            r[:, hydrogen.index] = r[:, heavy.index] + 0.085 * bond / bond.norm(dim=-1, keepdim=True)
+    check_bonds(ala2, r.flatten(1).numpy(), "them", "frames")
+
+
+@pytest.fixture
+def frames(ala2):
+    return torch.from_numpy(dynamics(ala2, 330.0, 6))
+
+
+def test_frames_torn_by_a_box_are_made_whole(frames, ala2, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "predcg")
+    edge = 2.0
+    r = frames.view(-1, 22, 3) - frames.view(-1, 22, 3).mean(1, keepdim=True)
+    torn = r.clone()
+    torn[2:] = (r[2:] + torch.tensor([0.05, 0.0, 0.0])) % edge  # its middle is on a corner of the box
+    trajectory = mdtraj.Trajectory(torn.numpy(), ala2.topology, unitcell_lengths=np.full((6, 3), edge), unitcell_angles=np.full((6, 3), 90.0))
+    trajectory.save(str(tmp_path / "a.dcd"))
+    x = read_frames(str(tmp_path / "a.dcd"), ala2)
+    assert torch.allclose(torch.cdist(x.view(-1, 22, 3), x.view(-1, 22, 3)), torch.cdist(r, r), atol=1e-3)
+    assert "the periodic box had torn the molecule in 4 of 6 frames" in caplog.text
+    assert torch.equal(x[:2], torch.from_numpy(mdtraj.load(str(tmp_path / "a.dcd"), top=ala2.topology).xyz[:2].reshape(2, -1)))  # not touched
+    trajectory.unitcell_vectors = None
+    trajectory.save(str(tmp_path / "boxless.dcd"))
+    with pytest.raises(InputError, match=r"in frame 2 of .*boxless.dcd' \w+-\w+ to \w+-\w+ has .* nm where .* nm belong \(4 of 6 frames\); is it torn by a periodic box"):
+        read_frames(str(tmp_path / "boxless.dcd"), ala2)
+
+
+@pytest.mark.parametrize(("scale", "unit_said", "guess"), [(1.0, "angstrom", "10 times too small: is the unit nanometer"), (10.0, "nanometer", "too large: is the unit angstrom")])
+def test_the_wrong_unit_is_guessed(scale, unit_said, guess, frames, ala2, tmp_path):
+    np.save(tmp_path / "a.npy", scale * frames.numpy())
+    with pytest.raises(InputError, match=rf"acquisition.path: .* in frame 0 of .*\(6 of 6 frames\); .*{guess}"):
+        read_frames(str(tmp_path / "a.npy"), ala2, unit_said)
+
+
+def test_another_order_of_atoms_is_guessed(frames, ala2, tmp_path):
+    order = torch.arange(22)
+    order[[8, 9, 10, 11]] = order[[11, 8, 9, 10]]
+    Batch(frames.view(-1, 22, 3)[:, order].flatten(1)).save(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="are they in another order than in the system"):
+        read_frames(str(tmp_path / "a.npz"), ala2)
+    Batch(torch.randn(4, 66)).save(tmp_path / "b.npz")
+    with pytest.raises(InputError, match="check order of atoms, unit and periodic box"):
+        read_frames(str(tmp_path / "b.npz"), ala2)
+
+
+def test_constraints_are_bonds_too(ala2):
+    system = app.ForceField("amber96.xml").createSystem(ala2.topology.to_openmm(), constraints=app.HBonds)
+    pairs, rest, _ = lengths(ala2)
+    constrained = type("Constrained", (), {"openmm_system": system, "kt": ala2.kt, "topology": ala2.topology})
+    theirs, same, _ = lengths(constrained)
+    assert dict(zip(map(tuple, theirs.tolist()), same.tolist(), strict=True)) == pytest.approx(dict(zip(map(tuple, pairs.tolist()), rest.tolist(), strict=True)))
+    assert len(pairs) == 21
+
+
+def test_weights_and_temperatures_are_refused_until_they_are_used(frames, ala2, tmp_path):
+    Batch(frames, 3 * torch.ones(6), u=torch.zeros(6), f=frames, beta=torch.ones(6)).save(tmp_path / "a.npz")
+    assert torch.equal(read_frames(str(tmp_path / "a.npz"), ala2), frames)
+    Batch(frames, torch.arange(1.0, 7.0)).save(tmp_path / "w.npz")
+    with pytest.raises(InputError, match="has weights from 1 to 6, which are not used yet"):
+        read_frames(str(tmp_path / "w.npz"), ala2)
+    Batch(frames, beta=torch.tensor([1.0] * 3 + [0.5] * 3)).save(tmp_path / "beta.npz")
+    with pytest.raises(InputError, match="has inverse temperatures from 0.5 to 1, which are not used yet"):
+        read_frames(str(tmp_path / "beta.npz"), ala2)

@@ -1,0 +1,79 @@
+"""A run from Python: what is given to it in any usual form, and what it leaves of the caller's settings."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+
+from predcg import run
+from predcg.batch import Batch
+from predcg.config import compose
+from predcg.errors import InputError
+
+QUICK = ["acquisition=simulate", "sampler=langevin", "acquisition.replicas=3", "acquisition.frames=6", "acquisition.test_frames=3", "acquisition.blocks=1", "sampler.stride=2", "sampler.burn_in=2"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    here = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        cfg = compose(["experiment=schoberl2019/ala2", *QUICK, "steps=0", "posterior=none", "logger=none", "figures=[]", "folder=mine"])
+        run.run(cfg)
+        yield run.load(str(here / "mine"))
+
+
+def forms(x, topology, folder):
+    """The same frames in every form that a chemist has them in."""
+    r = x.view(len(x), -1, 3)
+    trajectory = mdtraj.Trajectory(r.numpy(), topology)
+    trajectory.save(str(folder / "frames.dcd"))
+    Batch(x).save(folder / "frames.npz")
+    yield from (trajectory, str(folder / "frames.dcd"), folder / "frames.npz", x, r, r.double(), x.numpy(), r.numpy().astype(np.float64), x.double().requires_grad_())
+
+
+def test_collective_variables_of_frames_in_any_form(finished, tmp_path):
+    x = finished.data.test.x
+    expected = finished.model.cv(x)
+    for frames in forms(x, finished.system.topology, tmp_path):
+        z = finished.cv(frames)
+        assert torch.allclose(z, expected, atol=1e-5) and not z.requires_grad and z.dtype == torch.float32
+
+
+def test_frames_in_angstrom_or_of_other_atoms_are_refused(finished):
+    x = finished.data.test.x
+    for wrong in (10 * x, 10 * x.numpy().reshape(-1, 22, 3)):
+        with pytest.raises(InputError, match="frames: expected bonds as in the force field; .* 10 times too large: is the unit angstrom"):
+            finished.cv(wrong)
+    with pytest.raises(InputError, match=r"frames: expected \(n, 22, 3\) or \(n, 66\) coordinates in nm; found shape \(3, 60\)"):
+        finished.cv(x[:, :60])
+    with pytest.raises(InputError, match="frames: frame 1 has NaN or inf"):
+        finished.cv(torch.cat([x[:1], x[:1] * torch.nan]))
+
+
+def test_models_come_back_ready_for_use(finished):
+    assert not finished.model.training and not any(parameter.requires_grad for parameter in finished.model.parameters())
+
+
+def test_a_batch_has_equal_weights_unless_it_is_told(ala2):
+    x = ala2.start(3)
+    assert torch.equal(Batch(x).w, torch.ones(3)) and torch.equal(Batch(x, torch.tensor([1.0, 2.0, 3.0])).w, torch.tensor([1.0, 2.0, 3.0]))
+    assert Batch(x.double()).w.dtype == torch.float64 and Batch(x)._replace(u=torch.zeros(3)).u.shape == (3,)
+
+
+def test_nothing_is_changed_of_matplotlibs_settings():
+    code = """
+import matplotlib
+before = dict(matplotlib.rcParams)
+import predcg.run, predcg.draw
+from predcg import figures
+from predcg.figures.style import STYLE, save, styled
+seen = styled(lambda runs: {key: matplotlib.rcParams[key] for key in STYLE})([])
+assert seen == STYLE
+assert dict(matplotlib.rcParams) == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
