@@ -1,6 +1,7 @@
 """Bond lengths of frames against the force field's: hot and crystal-like ones pass, torn ones are made whole, the rest is refused with a guess."""
 
 import logging
+from importlib.util import find_spec
 
 import mdtraj
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 from openmm import app, unit
 
+from predcg.acquisitions import Load
 from predcg.batch import Batch
 from predcg.errors import InputError
-from predcg.systems import Peptide
+from predcg.systems import Molecule, Peptide
 from predcg.systems.bonds import check_bonds, lengths
 from predcg.systems.trajectory import read_frames
 
@@ -117,3 +119,68 @@ def test_weights_and_temperatures_are_refused_until_they_are_used(frames, ala2, 
     Batch(frames, beta=torch.tensor([1.0] * 3 + [0.5] * 3)).save(tmp_path / "beta.npz")
     with pytest.raises(InputError, match="has inverse temperatures from 0.5 to 1, which are not used yet"):
         read_frames(str(tmp_path / "beta.npz"), ala2)
+
+
+def test_several_trajectories_are_joined_and_no_frame_has_a_neighbour_on_the_other_side(frames, ala2, tmp_path):
+    paths = [str(tmp_path / f"{name}.npz") for name in "abc"]
+    for path, part in zip(paths, frames.split(2), strict=True):
+        Batch(part).save(path)
+    data = Load(paths, test_fraction=0.4).acquire(None, ala2, None)
+    assert torch.equal(data.train.x, frames[:4]) and torch.equal(data.test.x, frames[4:])  # at the end of b, where one file alone would be cut at 4 of 6 too
+    data = Load(paths, test_fraction=0.5).acquire(None, ala2, None)
+    assert len(data.test.x) in (2, 4)  # not 3, in the middle of b
+    data = Load(paths, test_fraction=0.15).acquire(None, ala2, None)
+    assert torch.equal(data.test.x, frames[5:])
+    np.save(tmp_path / "d.npy", frames.numpy())
+    with pytest.raises(InputError, match="acquisition.unit: a bare array such as 'd.npy'"):
+        Load([paths[0], str(tmp_path / "d.npy")]).acquire(None, ala2, None)
+
+
+@pytest.mark.parametrize("suffix", ["gro", "rst7", "inpcrd", "cif", "mmcif", "h5", "nc", "trr"])
+def test_formats_of_other_programs_are_read(suffix, frames, ala2, tmp_path):
+    trajectory = mdtraj.Trajectory(frames.view(-1, 22, 3).numpy(), ala2.topology)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "h5" and find_spec("tables") is None:
+        path.touch()
+        with pytest.raises(InputError, match=r'.h5 files are read with PyTables, which is not installed; pip install -e ".\[h5\]"'):
+            read_frames(str(path), ala2)
+        return
+    several = suffix in ("gro", "h5", "nc", "trr")
+    if suffix in ("cif", "mmcif"):
+        with path.open("w") as file:
+            app.PDBxFile.writeFile(ala2.topology.to_openmm(), frames[0].view(-1, 3).numpy() * unit.nanometer, file)
+    elif suffix in ("rst7", "inpcrd"):
+        trajectory[0].save_amberrst7(str(path))
+    else:
+        trajectory.save(str(path))
+    x = read_frames(str(path), ala2)
+    assert torch.allclose(x, frames if several else frames[:1], atol=1e-3)
+
+
+def test_other_files_are_refused_with_the_way_to_convert_them(ala2, tmp_path):
+    for name, cure in (("state.xml", "save the positions of an OpenMM State with app.PDBFile.writeFile"), ("a.tng", "convert it with mdconvert")):
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match=f"acquisition.path: expected one of .*{cure}"):
+            read_frames(str(tmp_path / name), ala2)
+    lines = [f"ATOM  {i:5d}  C   ALA A   1    {i:8.3f}   0.000   0.000  1.00  0.00           C" for i in range(1, 4)]
+    (tmp_path / "a.pdb").write_text("\n".join(["MODEL        1", *lines, "ENDMDL", "MODEL        2", *lines[:2], "ENDMDL", "END", ""]))
+    with pytest.raises(InputError, match="must contain the same number of ATOMs"):
+        read_frames(str(tmp_path / "a.pdb"), ala2)
+
+
+def test_missing_hydrogens_and_boxes_of_water_get_a_short_line_with_the_cure(ala2, tmp_path):
+    heavy = mdtraj.Trajectory(ala2.models[:1].view(1, -1, 3).numpy(), ala2.topology)
+    heavy.atom_slice(heavy.topology.select("element != H")).save(str(tmp_path / "heavy.pdb"))
+    with pytest.raises(InputError, match="it has no hydrogens: add them with PDBFixer or OpenMM's app.Modeller.addHydrogens"):
+        Molecule(str(tmp_path / "heavy.pdb"), FIELDS[0], 300.0)
+    waters, r = mdtraj.Topology(), []
+    chain = waters.add_chain()
+    for number in range(500):
+        residue = waters.add_residue("HOH", chain)
+        for atom, element, place in (("O", "O", 0.0), ("H1", "H", 0.1), ("H2", "H", -0.1)):
+            waters.add_atom(atom, mdtraj.element.get_by_symbol(element), residue)
+            r.append([place, 0.1 * (element == "H"), 0.3 * (number % 300)])
+    mdtraj.Trajectory(np.array([r]), waters).save(str(tmp_path / "water.pdb"))
+    with pytest.raises(InputError, match="and 497 more; take water and ions out") as refusal:
+        Molecule(str(tmp_path / "water.pdb"), FIELDS[0], 300.0)
+    assert len(str(refusal.value)) < 500

@@ -14,15 +14,15 @@ from predcg.batch import Batch
 from predcg.config import compose
 from predcg.errors import InputError
 
-QUICK = ["acquisition=simulate", "sampler=langevin", "acquisition.replicas=3", "acquisition.frames=6", "acquisition.test_frames=3", "acquisition.blocks=1", "sampler.stride=2", "sampler.burn_in=2"]
-
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, ala2):
     here = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        cfg = compose(["experiment=schoberl2019/ala2", *QUICK, "steps=0", "posterior=none", "logger=none", "figures=[]", "folder=mine"])
+        Batch(ala2.start(9) + 0.003 * torch.randn(9, 66)).save(Path("frames.npz"))
+        load = ["acquisition=load", "acquisition.path=frames.npz", "acquisition.test_fraction=0.34"]
+        cfg = compose(["experiment=schoberl2019/ala2", *load, "steps=0", "posterior=none", "logger=none", "figures=[]", "folder=mine"])
         run.run(cfg)
         yield run.load(str(here / "mine"))
 

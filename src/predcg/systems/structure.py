@@ -44,10 +44,10 @@ def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str 
     Raises:
         InputError: files that cannot be read, residues or a number of atoms that do not fit.
     """
-    if implicit_solvent is not None and not files[0].endswith(".prmtop"):
+    if implicit_solvent is not None and not files[0].endswith((".prmtop", ".parm7")):
         raise InputError(f"system.implicit_solvent: goes with an AMBER .prmtop; here {files} name the solvent, as in implicit/obc1.xml; leave it out")
     try:
-        if files[0].endswith(".prmtop"):
+        if files[0].endswith((".prmtop", ".parm7")):
             system = _prmtop(files[0], implicit_solvent)
         elif files[0].endswith(".xml") and Path(files[0]).is_file() and "<System" in Path(files[0]).read_text()[:200]:
             system = deserialise(files[0])
@@ -82,8 +82,14 @@ def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.Sy
         raise InputError(f"system.forcefield: expected OpenMM force-field files; {files} fails with: {reason}") from reason
     unknown = forcefield.getUnmatchedResidues(topology)
     if unknown:
-        names = "; ".join(f"{r.name} {r.id} ({' '.join(atom.name for atom in r.atoms())})" for r in unknown)
-        raise InputError(f"system.pdb: {name!r} has residues whose atoms {files} does not know: {names}; mend the atoms or choose another force field")
+        names = "; ".join(f"{r.name} {r.id} ({' '.join(atom.name for atom in r.atoms())})" for r in unknown[:3])
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        cure = "mend the atoms or choose another force field"
+        if not any(atom.element is app.element.hydrogen for atom in topology.atoms()):
+            cure = "it has no hydrogens: add them with PDBFixer or OpenMM's app.Modeller.addHydrogens"
+        elif all(residue.name in ("HOH", "WAT", "TIP3", "SOL", "NA", "CL") for residue in unknown):
+            cure = "take water and ions out, and say the solvent with the force field, as implicit/obc2.xml"
+        raise InputError(f"system.pdb: {name!r} has residues whose atoms {files} does not know: {names}{more}; {cure}")
     return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
 
 

@@ -17,7 +17,8 @@ from predcg.systems.system import System
 UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1}
 ARRAYS = {".npy", ".txt", ".npz"}  # no topology: which atom a column is, nobody can tell
 OWN_TOPOLOGY = {".pdb", ".h5", ".gro", ".cif", ".mmcif", ".pdbx"}
-TRAJECTORIES = {".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".rst7", ".inpcrd", ".ncrst", ".restrt", ".mdcrd", ".crd", ".lammpstrj", ".arc", ".gsd"}
+RESTARTS = {".rst7", ".inpcrd", ".ncrst", ".restrt"}  # one frame
+TRAJECTORIES = RESTARTS | {".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".mdcrd", ".crd", ".lammpstrj", ".arc", ".gsd"}
 
 
 def read_frames(path: str, system: System, unit: str | None = None, topology: str | None = None, stride: int = 1, atoms: str | None = None) -> Tensor:
@@ -49,7 +50,6 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
         raise InputError(f"acquisition.stride: expected at least 1; found {stride}")
     if atoms is not None and file.suffix in ARRAYS:
         raise InputError(f"acquisition.atoms: {file.suffix} files have no topology to select from; found {atoms!r}; leave it out")
-    box = None
     try:
         array, box = (_array(file), None) if file.suffix in ARRAYS else _trajectory(file, system, topology, stride, atoms)
     except InputError:
@@ -141,7 +141,7 @@ def _trajectory(file: Path, system: System, topology: str | None, stride: int, a
         raise InputError(f"acquisition.path: expected one of {', '.join(sorted(ARRAYS | OWN_TOPOLOGY | TRAJECTORIES))}; found {file.name!r}; {cure}")
     ours, index = getattr(system, "topology", None), None
     own = file.suffix in OWN_TOPOLOGY
-    theirs = _topology(file) if own else _topology(Path(topology).expanduser()) if topology is not None else ours
+    theirs = mdtraj.load_topology(str(file)) if own else mdtraj.load_topology(str(Path(topology).expanduser())) if topology is not None else ours
     if theirs is None or (atoms is not None and not own and topology is None):
         raise InputError(f"acquisition.topology: {file.suffix} files have none of their own; give the path of a PDB file of all their atoms")
     top = {} if own else {"top": theirs}
@@ -156,26 +156,9 @@ def _trajectory(file: Path, system: System, topology: str | None, stride: int, a
         )
     if ours is not None:
         _agree(theirs, ours, repr(str(file)), "acquisition.path")
-    frames = mdtraj.load(str(file), stride=stride, atom_indices=index, **top)
+    every = {} if file.suffix in RESTARTS else {"stride": stride}
+    frames = mdtraj.load(str(file), atom_indices=index, **every, **top)
     return frames.xyz.reshape(-1, system.size), frames.unitcell_vectors
-
-
-def _topology(file: Path) -> mdtraj.Topology:
-    try:
-        return mdtraj.load_topology(str(file))
-    except ImportError:
-        raise
-    except Exception as reason:
-        what = "its models have unequal numbers of atoms; write one model, or models of the same atoms" if _unequal(file) else " ".join(str(reason).split())
-        raise InputError(f"acquisition.path: {str(file)!r} cannot be read: {what}") from reason
-
-
-def _unequal(file: Path) -> bool:
-    """Whether a PDB has models of different numbers of atoms."""
-    if file.suffix != ".pdb":
-        return False
-    models = file.read_text(errors="replace").split("\nMODEL")
-    return len({sum(line.startswith(("ATOM", "HETATM")) for line in model.splitlines()) for model in models[1:]}) > 1
 
 
 def _select(topology: mdtraj.Topology, atoms: str) -> np.ndarray:
