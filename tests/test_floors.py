@@ -27,7 +27,7 @@ HOMES = {
     "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training", "figures/training_speed.py"),
     "matplotlib": ("figures",), "hydra": ("config.py", "schema.py", "cli.py", "messages.py", "overrides.py"),
     "omegaconf": ("config.py", "schema.py", "folder.py", "run.py", "gallery.py", "cli.py", "messages.py"),
-    "pydantic": ("schema.py",), "wandb": (),
+    "pydantic": ("schema.py",), "wandb": ("training/rehearsal.py",),
 }  # fmt: skip
 
 

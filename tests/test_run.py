@@ -48,7 +48,7 @@ def test_a_run_folder_holds_everything(monkeypatch):
     assert call(monkeypatch, *QUICK) == 0
     folder = the_folder()
     assert {file.name for file in folder.iterdir()} == {
-        "config.yaml", "data", "checkpoints", "metrics.csv", "summary.json", "figures", "provenance.json", "finished",
+        "config.yaml", "inputs.json", "data", "checkpoints", "metrics.csv", "summary.json", "figures", "provenance.json", "finished",
     }  # fmt: skip
     assert sorted(file.name for file in (folder / "figures").iterdir()) == ["training.pdf", "training.png"]
     assert (folder / "figures/training.png").read_bytes()[1:4] == b"PNG"
@@ -405,3 +405,44 @@ def test_folders_that_know_nothing_of_snapshots_are_loaded(monkeypatch):
 def test_every_job_of_a_sweep_keeps_its_own_snapshots(monkeypatch):
     assert call(monkeypatch, "-m", *QUICK, "snapshots=10", "seed=0,1") == 0
     assert len(list(FOLDER.glob("*/seed-*/snapshots/step=10.pt"))) == 2
+
+
+def test_another_figure_of_a_finished_run_is_drawn_without_training(monkeypatch):
+    folder = run.run(compose(QUICK))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr("predcg.run.fit", None)
+    assert run.run(compose([*QUICK[:-1], "figures=[training,profile]", f"folder={folder}"])) == folder
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    changed = {path.relative_to(folder).as_posix() for path in after if before.get(path) != after[path]}
+    assert {name.partition(".")[0] for name in changed} == {"summary", "figures/profile"}
+    old, new = (json.loads(content[folder / "summary.json"]) for content in (before, after))
+    assert old.items() < new.items()
+
+
+def test_an_input_file_that_has_changed_makes_another_run(monkeypatch, capsys):
+    frames = torch.randn(40, 2).numpy()
+    np.save("frames.npy", frames)
+    arguments = [*QUICK[:3], *QUICK[5:], "acquisition=load", "acquisition.path=frames.npy", "acquisition.unit=nanometer", "folder=here"]
+    assert call(monkeypatch, *arguments) == 0
+    assert call(monkeypatch, *arguments) == 0
+    np.save("frames.npy", frames + 1)
+    capsys.readouterr()
+    assert "the content of frames.npy has changed since" in refused(monkeypatch, capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "override", ["+trainer.max_time=00:00:00:03", "trainer.max_steps=5", "trainer.max_epochs=1", "+trainer.fast_dev_run=true", "trainer.log_every_n_steps=0",
+                 "trainer.gradient_clip_val=-1", "trainer.devices=0", "optimizer.lr=-1", "+optimizer.betas=[2,2]", "+trainer.logger=false",
+                 "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 1e-3, total_steps: 5}",
+                 "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, _partial_: true, T_max: 0}"],
+)  # fmt: skip
+def test_what_a_training_cannot_use_or_would_end_early_is_refused_before_data(override, monkeypatch, capsys):
+    monkeypatch.setattr("predcg.acquisitions.Exact.acquire", None)
+    assert override.lstrip("+").partition(".")[0].partition("=")[0] in refused(monkeypatch, capsys, *QUICK, override)
+
+
+def test_wandb_online_without_a_key_is_refused_before_data(monkeypatch, capsys):
+    monkeypatch.setattr("predcg.acquisitions.Exact.acquire", None)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(Path("none").absolute()))
+    assert "choose logger=none or logger.offline=true" in refused(monkeypatch, capsys, *QUICK[:4], "logger=wandb", "logger.offline=false")

@@ -27,7 +27,7 @@ from predcg.priors import Prior
 from predcg.samplers import Sampler
 from predcg.schema import check
 from predcg.systems import System
-from predcg.training import check_trainer
+from predcg.training import check_optimizer, check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +186,10 @@ def build(cfg: DictConfig) -> Nouns:
                 raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose another {users[0]} or system")
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
-    check_trainer(rest["trainer"])
-    return Nouns(system, model, **rest, callbacks=[callback for callback in (construct(cfg, "callbacks") or {}).values() if callback])
+    callbacks = [callback for callback in (construct(cfg, "callbacks") or {}).values() if callback]
+    check_trainer(rest["trainer"], callbacks, cfg.steps)
+    check_optimizer(rest["optimizer"], rest["scheduler"], cfg.steps)
+    return Nouns(system, model, **rest, callbacks=callbacks)
 
 
 def construct(cfg: DictConfig, key: str) -> Any:

@@ -1,5 +1,7 @@
 """The run folder: whose it is, what it holds, when it is finished."""
 
+import hashlib
+import json
 import os
 import platform
 import shutil
@@ -16,7 +18,8 @@ from predcg.errors import InputError
 from predcg.files import atomic, write_json
 
 # What may differ between two calls of one run.
-IGNORED = {"force", "trust_code", "folder", "threads", "logger"}
+IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures"}
+INPUTS = "inputs.json"  # content of the files that the configuration names, which belongs to what makes a run the same
 NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}  # that every configuration of a run has
 PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
 
@@ -42,7 +45,27 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 f"folder: {folder} holds a run of another configuration ({key}: {there.get(key)} there, {resolved.get(key)} now);"
                 " choose another folder=..., or replace it with force=true"
             )
+    before = json.loads((folder / INPUTS).read_text()) if (folder / INPUTS).exists() else {}  # which folders of earlier versions lack
+    for path, now in inputs(resolved).items():
+        if before.get(path, now) != now:
+            raise InputError(
+                f"folder: {folder} holds a run of another configuration (the content of {path} has changed since);"
+                " choose another folder=..., or replace it with force=true"
+            )
     return (folder / "finished").exists()
+
+
+def inputs(resolved: dict) -> dict[str, str]:
+    """SHA-256 of the content of every file that system and acquisition name."""
+    named, pending = {}, [resolved[key] for key in ("system", "acquisition")]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict | list):
+            pending += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and Path(value).is_file():
+            with Path(value).open("rb") as file:
+                named[value] = hashlib.file_digest(file, "sha256").hexdigest()
+    return named
 
 
 def _configuration(folder: Path) -> dict | None:
@@ -63,12 +86,13 @@ def begin(folder: Path, resolved: dict) -> Path:
         made = made.parent
     with atomic(folder / "config.yaml") as temporary:
         OmegaConf.save(OmegaConf.create(resolved | {"force": False, "trust_code": False}), temporary)
+    write_json(folder / INPUTS, inputs(resolved))
     return made
 
 
 def withdraw(folder: Path, made: Path) -> None:
     """Undo `begin` where nothing has been written since."""
-    if [path.name for path in folder.iterdir()] == ["config.yaml"]:
+    if {path.name for path in folder.iterdir()} == {"config.yaml", INPUTS}:
         shutil.rmtree(made)
 
 

@@ -1,5 +1,6 @@
 """A configuration in, a run folder out."""
 
+import json
 import logging
 import os
 import time
@@ -13,12 +14,13 @@ from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, construct
 from predcg.errors import InputError, NonFiniteError
 from predcg.figures.style import save
+from predcg.files import write_json
 from predcg.folder import begin, finish, is_finished, withdraw
 from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
 from predcg.results import Run, bounds, parted
 from predcg.systems.trajectory import write_frame
-from predcg.training import BEST, LAST, Training, fit, read_checkpoint, read_history
+from predcg.training import BEST, LAST, Training, check_logger, fit, read_checkpoint, read_history
 
 log = logging.getLogger(__name__)
 POSTERIOR = "posterior.npz"
@@ -40,8 +42,18 @@ def run(cfg: DictConfig) -> Path:
     nouns = build(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
     if is_finished(folder, resolved):
-        log.info("finished already: %s (force=true runs it again)", folder)
+        if missing := [name for name in cfg.figures if not (folder / "figures" / f"{name}.png").exists()]:
+            log.info("finished already, but for the figures %s: %s", ", ".join(missing), folder)
+            numbers = json.loads((folder / "summary.json").read_text())
+            write_json(folder / "summary.json", numbers | draw(load(folder), missing, folder / "figures"))
+        else:
+            log.info("finished already: %s (force=true runs it again)", folder)
         return folder
+    loggers = [logger for logger in [construct(cfg, "logger")] if logger]
+    for logger in loggers:
+        check_logger(logger)
+        # Lightning passes this one on to wandb, which warns the user that it is of no use.
+        getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     data = None if cfg.force else Data.load(folder / "data")
     nouns.system.expect(cfg.steps * _rehearse(nouns, Batch.of(nouns.system.start(2))))
     if data is None:
@@ -62,10 +74,6 @@ def run(cfg: DictConfig) -> Path:
     module = _training(nouns)
     if (folder / LAST).exists():
         log.info("resuming from step %d", read_checkpoint(folder / LAST)["global_step"])
-    loggers = [logger for logger in [construct(cfg, "logger")] if logger]
-    for logger in loggers:
-        # Lightning passes this one on to wandb, which warns the user that it is of no use.
-        getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     try:
         torch.manual_seed(cfg.seed)
         if cfg.steps:

@@ -5,10 +5,11 @@ from predcg.training.callbacks import LogZBounds
 from predcg.training.fit import BEST, LAST, check_trainer, fit, read_checkpoint
 from predcg.training.history import read as read_history
 from predcg.training.module import Training
+from predcg.training.rehearsal import check_logger, check_optimizer
 from predcg.training.stochastic import Converged, Newton, RobbinsMonro
 from predcg.training.tempering import Tempering
 
 __all__ = [
-    "BEST", "LAST", "AdaptiveTempering", "Converged", "LogZBounds", "Newton", "RobbinsMonro", "Tempering", "Training", "check_trainer", "fit",
-    "read_checkpoint", "read_history",
+    "BEST", "LAST", "AdaptiveTempering", "Converged", "LogZBounds", "Newton", "RobbinsMonro", "Tempering", "Training", "check_logger",
+    "check_optimizer", "check_trainer", "fit", "read_checkpoint", "read_history",
 ]  # fmt: skip

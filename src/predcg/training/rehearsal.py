@@ -1,0 +1,54 @@
+"""What a training needs, made once for nothing: what cannot be used is found before data cost anything."""
+
+import math
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from predcg.errors import InputError
+
+LONGEST = 20_000  # steps of a schedule that are gone through
+
+
+def check_optimizer(optimizer: Callable, scheduler: Callable | None, steps: int) -> None:
+    """Make optimiser and schedule of one parameter and go through the steps. Raises InputError on what they refuse, and on a rate that is negative or not finite."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    try:
+        made = optimizer([parameter])
+        made.step()
+    except Exception as reason:  # of whatever optimiser was named
+        raise InputError(f"optimizer: {reason or type(reason).__name__}; mend it, or leave it out") from reason
+    if scheduler is None or not steps:
+        return
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            schedule = scheduler(made)
+            for step in range(min(steps, LONGEST)):
+                if step:  # after a step of the optimiser, as in training; a schedule of n rates lasts n steps
+                    schedule.step()
+                rates = schedule.get_last_lr()
+                if not all(0 <= rate < math.inf for rate in rates):
+                    raise InputError(f"scheduler: expected learning rates >= 0; found {rates[0]:g} at step {step}; mend it, or leave it out")
+    except InputError:
+        raise
+    except Exception as reason:
+        raise InputError(f"scheduler: {reason or type(reason).__name__} (in {steps} steps); mend it, or leave it out") from reason
+
+
+def check_logger(logger: Any) -> None:
+    """Raise InputError where Weights & Biases is to be reached and cannot be, within seconds."""
+    if not hasattr(logger, "use_artifact") or logger._offline or os.environ.get("WANDB_MODE", "online") != "online":
+        return
+    import wandb
+
+    mend = "run `wandb login`, or choose logger=none or logger.offline=true"
+    try:
+        known = wandb.login(prompt=False, timeout=10, verify=True)
+    except Exception as reason:  # no server, a wrong key, or a service of its own that does not start
+        raise InputError(f"logger: expected Weights & Biases to answer; {' '.join(str(reason).split())[:300]}; {mend}") from reason
+    if not known:
+        raise InputError(f"logger: expected a key of Weights & Biases, since logger.offline=false; found none; {mend}")
