@@ -1,7 +1,10 @@
 """Values of a configuration are of the types and in the ranges that constructors are annotated with."""
 
+import importlib.util
+
 import pytest
 
+from predcg.catalogue import shipped
 from predcg.config import build, compose
 from predcg.errors import InputError
 
@@ -43,3 +46,13 @@ def test_epoch_steps_are_fitted_to_steps(steps, epoch_steps, fitted):
 
 def test_a_callback_can_be_taken_away_by_null():
     assert not build(compose(["experiment=double_well/mixed", "callbacks.bounds=null"])).callbacks
+
+
+def test_wrong_values_of_every_key_are_refused_in_one_line_or_accepted():
+    """A sample that is composed only; `make=True` builds the nouns, too."""
+    spec = importlib.util.spec_from_file_location("bad_values", shipped("experiments") / "reliability/bad_values.py")
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    wrong = list(module.bad_values())
+    assert len(wrong) >= 1200
+    told = [module.outcome(*one, make=False) for one in wrong[::41]]
+    assert told.count("refused") > len(told) / 2
