@@ -63,7 +63,7 @@ def run_of(system, x=None, **parts) -> Run:
     """A run of which figures may ask the model's `parts` and the frames x, training and held out alike."""
     batch = Batch.of(system.start(3) if x is None else x)
     model = SimpleNamespace(latent=StandardNormal(2), **parts)
-    return Run(**dict.fromkeys(Run._fields) | {"system": system, "model": model, "data": Data(batch, batch)})
+    return Run(**dict.fromkeys(Run._fields) | {"name": "some/experiment", "system": system, "model": model, "data": Data(batch, batch)})
 
 
 def test_walk_counts_the_basins_on_its_paths(ala2, hinge):
@@ -245,12 +245,12 @@ def test_bands_of_observables_are_those_of_their_names(ala2, hinge, few_draws):
 def test_bands_need_a_molecule_with_a_posterior(ala2):
     for name in ("rg_bands", "observable_bands"):
         with pytest.raises(InputError) as refusal:
-            check_figures([name], ala2)
-        assert str(refusal.value) == f"figures: {name} is drawn of a posterior; choose posterior=laplace, or take it out of figures=[...]"
-        check_figures([name], ala2, posterior=True)
+            check_figures([name], ala2, {"training"})
+        assert str(refusal.value) == f"figures: {name} is drawn of a posterior; choose posterior=laplace, or leave it out: figures=[]"
+        check_figures([name], ala2, {"training", "posterior"})
         with pytest.raises(InputError, match=f"{name} is drawn of a Molecule.* the system is a DoubleWell"):
-            check_figures([name], DoubleWell(), posterior=True)
-    check_figures(["rg_histogram"], ala2)
+            check_figures([name], DoubleWell(), {"training", "posterior"})
+    check_figures(["rg_histogram"], ala2, {"training", "data"})
 
 
 BASINS = ("α", "β-1", "β-2")
@@ -294,6 +294,7 @@ def test_least_spread_is_that_of_the_narrowest_axis():
     for z, least in ((corners @ [[c, s], [-s, c]], 0.3), (corners[:, :1], 2.0), (corners * [1, 0.5], 0.15), (corners @ [[1, 1], [0, 0]], 0.0)):
         _, numbers = figures.latent_map([mapped(label, z)])
         expected = {"latent_least_sd": least * unbiased, "latent_unused": float(least < 0.2), "test_frames_α": 5, "test_frames_β-1": 0, "test_frames_β-2": 0}
+        expected |= {"frames_in_no_basin_percent": 87.5}
         assert numbers == pytest.approx(expected, abs=1e-3)
 
 
@@ -626,9 +627,9 @@ def test_the_exact_encoder_gives_back_the_latent_density():
 def test_figures_of_the_training_need_snapshots():
     for name in ("moments", "histograms"):
         with pytest.raises(InputError) as refusal:
-            check_figures([name], DoubleWell())
-        assert str(refusal.value) == f"figures: {name} is drawn of snapshots; choose snapshots=<steps>, or take it out of figures=[...]"
-        check_figures([name], DoubleWell(), snapshots=True)
+            check_figures([name], DoubleWell(), {"training"})
+        assert str(refusal.value) == f"figures: {name} is drawn of snapshots; choose snapshots=<steps>, or leave it out: figures=[]"
+        check_figures([name], DoubleWell(), {"training", "snapshots"})
 
 
 def test_the_error_of_one_run_is_not_that_of_several():

@@ -13,7 +13,7 @@ FLOORS = [
     {"objectives", "acquisitions"},
     {"training"},
     {"figures"},
-    {"schema", "config", "folder", "run"},
+    {"schema", "config", "folder", "report", "run"},
     {"draw", "gallery"},
     {"cli"},
 ]
@@ -21,7 +21,7 @@ FLOORS = [
 BESIDE = {
     "files": set(), "messages": {"catalogue"}, "batch": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
     "densities": {"observables", "spins", "transforms"}, "systems": {"observables", "spins"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
-    "results": {"model", "posteriors"}, "samplers": {"results"}, "config": {"schema"}, "run": {"config", "folder"}, "draw": {"gallery"},
+    "results": {"model", "posteriors"}, "samplers": {"results"}, "config": {"schema"}, "run": {"config", "folder", "report"}, "draw": {"gallery"},
 }  # fmt: skip
 HOMES = {
     "openmm": ("systems", "samplers/openmm.py"), "mdtraj": ("systems", "observables"), "pytorch_lightning": ("training", "figures/training_speed.py"),

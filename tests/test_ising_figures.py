@@ -103,7 +103,7 @@ def test_bands_cover_what_they_are_about():
         near[index] = run._replace(weights=ObservedData()(run.model, run.prior, run.data.train))
     far = [run_of(field, theta=-3.0, agreement=0.6, frames=2000, posterior=CompleteData) for field in grid]
     with pytest.raises(InputError, match="drawn of a posterior"):
-        check_figures(["spin_bands"], near[0].system)
+        check_figures(["spin_bands"], near[0].system, {"training"})
     _, numbers = figures.spin_bands(near + far)
     assert numbers["magnetisation_coverage_0060_frames"] == 1.0 and numbers["correlation_coverage_0060_frames"] >= 0.75
     assert numbers["magnetisation_coverage_2000_frames"] == 0.0
@@ -142,8 +142,8 @@ def test_a_fit_is_told_with_errors_and_beside_the_exact_answers():
 
 
 def test_figures_of_spins_are_drawn_of_spins_only():
-    with pytest.raises(InputError, match="spin_correlations is drawn of a IsingChain; the system is a DoubleWell"):
-        check_figures(["spin_correlations"], DoubleWell())
+    with pytest.raises(InputError, match="spin_correlations is drawn of an IsingChain; the system is a DoubleWell"):
+        check_figures(["spin_correlations"], DoubleWell(), set())
 
 
 @pytest.mark.parametrize("name", ["spin_parameters", "spin_magnetisation", "spin_errors", "spin_bands", "spin_correlations"])

@@ -18,16 +18,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from predcg.catalogue import draw_help_page, help_page, listing, shipped
-from predcg.errors import InputError
+from predcg.errors import FigureError, InputError
 from predcg.messages import explain, short, unknown
 from predcg.overrides import readable
 
 log = logging.getLogger(__name__)
-REFUSED = (InputError, FloatingPointError, HydraException, OmegaConfBaseException)
+OURS = (InputError, FloatingPointError, FigureError)
+REFUSED = (*OURS, HydraException, OmegaConfBaseException)
 
 
 def main() -> None:
-    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps. Exits with 2 on bad input, 1 on numbers that are not finite, 130 on Ctrl-C."""
+    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps. Exits with 2 on bad input, 1 on numbers that are not finite or a figure that fails, 130 on Ctrl-C."""
     experiments = listing(shipped("conf") / "experiment")
     _tell(help_page, experiments)
     _complete_experiment(experiments)
@@ -96,6 +97,7 @@ def _house() -> None:
 def _job(cfg: DictConfig) -> None:
     # Imported for a run only: torch, OpenMM and Lightning take seconds.
     from predcg.config import complete
+    from predcg.report import FAILED
     from predcg.results import table
     from predcg.run import run
     from predcg.systems import trusted_code
@@ -103,17 +105,20 @@ def _job(cfg: DictConfig) -> None:
     try:
         with trusted_code(cfg.trust_code is True):
             folder = run(complete(cfg, HydraConfig.get()))
-        log.info(table(json.loads((folder / "summary.json").read_text())))
-    except (InputError, FloatingPointError) as reason:
+        summary = json.loads((folder / "summary.json").read_text())
+        log.info(table(summary))
+        if failed := [name.removesuffix(FAILED) for name in summary if name.endswith(FAILED)]:
+            raise FigureError(f"{', '.join(failed)} failed, the rest of the run is there: {folder}; tracebacks are in figures/<name>.txt")
+    except OURS as reason:
         if HydraConfig.get().mode != RunMode.RUN:
             raise  # in a sweep Hydra says which job it was
         _end("predcg", reason)
 
 
 def _end(program: str, reason: Exception) -> NoReturn:
-    ours = isinstance(reason, (InputError, FloatingPointError))
+    ours = isinstance(reason, OURS)
     print(f"{program}: {short(str(reason) if ours else explain(reason, sys.argv[1:]))}", file=sys.stderr)
-    sys.exit(1 if isinstance(reason, FloatingPointError) else 2)
+    sys.exit(1 if isinstance(reason, (FloatingPointError, FigureError)) else 2)
 
 
 def _interrupted(program: str) -> NoReturn:

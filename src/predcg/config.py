@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from predcg import figures
-from predcg.acquisitions import Acquisition
+from predcg.acquisitions import Acquisition, Nothing, Simulate
 from predcg.catalogue import shipped
 from predcg.errors import InputError
 from predcg.messages import explain, unknown
@@ -24,10 +24,10 @@ from predcg.objectives import Objective
 from predcg.overrides import label, readable
 from predcg.posteriors import Posterior
 from predcg.priors import Prior
-from predcg.samplers import Sampler
+from predcg.samplers import ReplicaExchange, Sampler
 from predcg.schema import check
 from predcg.systems import System
-from predcg.training import check_optimizer, check_trainer
+from predcg.training import AdaptiveTempering, check_optimizer, check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -137,21 +137,6 @@ def _check_target(path: str, target: str) -> None:
         raise InputError(refusal)
 
 
-def check_figures(names: list[str], system: System, posterior: bool = False, snapshots: bool = False) -> None:
-    """Raise InputError on a figure that does not exist, or that cannot be drawn of this system, or not without a posterior or snapshots."""
-    for name in names:
-        if name not in figures.__all__:
-            raise InputError(unknown("figures", name, figures.__all__))
-        kind, attribute, of_posterior, of_snapshots = getattr(getattr(figures, name), "needs", (System, None, False, False))
-        if not isinstance(system, kind) or (attribute and getattr(system, attribute) is None):
-            wanted = f"a {kind.__name__}" + (f" with a {attribute}" if attribute else "")
-            raise InputError(f"figures: {name} is drawn of {wanted}; the system is a {type(system).__name__}; take it out of figures=[...]")
-        if of_posterior and not posterior:
-            raise InputError(f"figures: {name} is drawn of a posterior; choose posterior=laplace, or take it out of figures=[...]")
-        if of_snapshots and not snapshots:
-            raise InputError(f"figures: {name} is drawn of snapshots; choose snapshots=<steps>, or take it out of figures=[...]")
-
-
 class Nouns(NamedTuple):
     """What a configuration stands for, built; optimizer, scheduler and trainer wait for what they act on."""
 
@@ -168,6 +153,35 @@ class Nouns(NamedTuple):
     callbacks: list
 
 
+def check_figures(names: list[str], system: System, had: set[str]) -> None:
+    """Raise InputError on a figure that does not exist, or that cannot be drawn of a run of this system that will have all that (see figures.runs.HAD)."""
+    lacking = {}
+    for name in names:
+        if name not in figures.__all__:
+            raise InputError(unknown("figures", name, figures.__all__))
+        lacking[name] = getattr(figures, name).needs.lacking(system, had)
+    for name, lack in lacking.items():
+        if lack:
+            rest = ",".join(other for other in names if not lacking[other])
+            raise InputError(f"figures: {name} is drawn of {lack} leave it out: figures=[{rest}]")
+
+
+def will_have(cfg: DictConfig, nouns: Nouns) -> set[str]:
+    """Which of figures.runs.HAD the run will have."""
+    facts = {
+        "training": cfg.steps > 0,
+        "data": not isinstance(nouns.acquisition, Nothing),
+        "variables": nouns.model.latent().event_shape[0] > 0,
+        "weights": any(weight.ndim >= 2 for weight in nouns.model.decoder.parameters()),
+        "posterior": nouns.posterior is not None,
+        "snapshots": cfg.get("snapshots") is not None,  # which run folders of earlier versions lack
+        "draws": nouns.objective.of_energy and cfg.steps > 0,
+        "adaptive": any(isinstance(callback, AdaptiveTempering) for callback in nouns.callbacks),
+        "ladder": isinstance(nouns.acquisition, Simulate) and isinstance(nouns.sampler, ReplicaExchange),
+    }
+    return {name for name, there in facts.items() if there}
+
+
 def build(cfg: DictConfig) -> Nouns:
     """Construct the nouns of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix` are filled in from the system."""
     check(cfg)
@@ -176,7 +190,6 @@ def build(cfg: DictConfig) -> Nouns:
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
     cfg.x = system.size
-    check_figures(cfg.figures, system, posterior=bool(cfg.posterior), snapshots=bool(snapshots))
     for key in ("frame", "zmatrix"):
         users = [role for role in ("latent", "decoder", "encoder") if f"${{{key}" in OmegaConf.to_yaml(cfg[role])]
         if users and cfg[key] is None:
@@ -189,7 +202,9 @@ def build(cfg: DictConfig) -> Nouns:
     callbacks = [callback for callback in (construct(cfg, "callbacks") or {}).values() if callback]
     check_trainer(rest["trainer"], callbacks, cfg.steps)
     check_optimizer(rest["optimizer"], rest["scheduler"], cfg.steps)
-    return Nouns(system, model, **rest, callbacks=callbacks)
+    nouns = Nouns(system, model, **rest, callbacks=callbacks)
+    check_figures(cfg.figures, system, will_have(cfg, nouns))
+    return nouns
 
 
 def construct(cfg: DictConfig, key: str) -> Any:

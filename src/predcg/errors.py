@@ -13,6 +13,13 @@ class InputError(ValueError):
     """
 
 
+class FigureError(RuntimeError):
+    """Figures of a run that has finished without them.
+
+    The command line prints one line and exits with code 1; tracebacks are in the run folder.
+    """
+
+
 class NonFiniteError(FloatingPointError):
     """Numbers that are not finite, with one configuration, (D,), that has them.
 

@@ -1,13 +1,18 @@
 """Importance weights between a model and the system it should resemble: bounds of log Z and reweighted averages."""
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from predcg.errors import InputError, NonFiniteError
+from predcg.files import atomic
 from predcg.model import Model
 from predcg.systems import System
+from predcg.systems.trajectory import write_trajectory
 
 
 class Weighted(NamedTuple):
@@ -21,6 +26,19 @@ class Weighted(NamedTuple):
         """(Σ w)² / (N Σ w²), between 1/N and 1."""
         log_w = self.log_w.double()
         return (2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp().item() / len(log_w)
+
+    @property
+    def effective_sample_size_error(self) -> float:
+        """Its standard error by the delta method: that of the mean of 2 E w (w - E w) / E w² - (E w / E w²)² (w² - E w²)."""
+        w = self.log_w.double().softmax(0)
+        one, two = w.mean(), w.square().mean()
+        influence = 2 * one / two * (w - one) - (one / two) ** 2 * (w.square() - two)
+        return influence.std().item() / math.sqrt(len(w))
+
+    @property
+    def lower_bound(self) -> tuple[float, float]:
+        """E_q log w <= log Z, and its standard error."""
+        return _mean(self.log_w)
 
     @property
     def log_z(self) -> tuple[float, float]:
@@ -40,7 +58,34 @@ class Weighted(NamedTuple):
         mean = share @ values
         return mean.item(), ((share * (values - mean)) ** 2).sum().sqrt().item()
 
+    def finite(self) -> "Weighted":
+        """The draws with a weight, as those of q where p̃ is not 0: log Z is as before."""
+        there = self.log_w.isfinite()
+        if not there.any():
+            raise NonFiniteError(f"none of {len(there)} draws of the model has a finite energy and density", self.x[0])
+        return Weighted(self.x[there], self.log_w[there] + there.double().mean().log().to(self.log_w))
 
+    def save(self, folder: Path, system: System) -> None:
+        """`draws.npz` with x and w, of mean 1, as a Batch, and log_w; of a molecule also `topology.pdb`, `trajectory.dcd` and `weights.txt`, a line per frame."""
+        w = self.log_w.double().softmax(0) * len(self.log_w)
+        if getattr(system, "topology", None) is not None:
+            write_trajectory(folder, system, self.x)
+            with atomic(folder / "weights.txt") as temporary:
+                np.savetxt(temporary, w.numpy(), fmt="%.6g")
+        with atomic(folder / "draws.npz") as temporary:  # last: its presence means that all is whole
+            np.savez(temporary, x=self.x.numpy(), w=w.to(self.x).numpy(), log_w=self.log_w.numpy())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Weighted":
+        """Read what `save` wrote. Raises InputError where there is none."""
+        path = folder / "draws.npz"
+        if not path.is_file():
+            raise InputError(f"{path}: expected the weighted draws of a run that learns from the energy; found none; run it again with force=true")
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["log_w"]))
+
+
+DRAWS = Path("draws")  # of a run folder: see Weighted.save
 CHUNK = 10_000  # draws at a time: with 32 latent draws each they fill some hundred MB
 
 
@@ -70,6 +115,9 @@ def log_z_bounds(model: Model, system: System, exact: Tensor, n: int, samples: i
     above = -system(exact) - model.log_prob(exact, samples)
     answers = {}
     for name, values in {"log_z_lower": below, "log_z_upper": above}.items():
-        answers[name] = values.mean().item()
-        answers[f"{name}_error"] = values.std().item() / math.sqrt(len(values))
+        answers[name], answers[f"{name}_error"] = _mean(values)
     return answers
+
+
+def _mean(values: Tensor) -> tuple[float, float]:
+    return values.mean().item(), values.std().item() / math.sqrt(len(values))

@@ -9,15 +9,14 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from predcg import figures
 from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, construct
 from predcg.errors import InputError, NonFiniteError
-from predcg.figures.style import save
 from predcg.files import write_json
 from predcg.folder import begin, finish, is_finished, withdraw
 from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
+from predcg.report import FAILED, draw, final_beta, weigh
 from predcg.results import Run, bounds, parted
 from predcg.systems.trajectory import write_frame
 from predcg.training import BEST, LAST, Training, check_logger, fit, read_checkpoint, read_history
@@ -45,6 +44,7 @@ def run(cfg: DictConfig) -> Path:
         if missing := [name for name in cfg.figures if not (folder / "figures" / f"{name}.png").exists()]:
             log.info("finished already, but for the figures %s: %s", ", ".join(missing), folder)
             numbers = json.loads((folder / "summary.json").read_text())
+            numbers = {name: value for name, value in numbers.items() if name.removesuffix(FAILED) not in missing}  # what has failed before is tried again
             write_json(folder / "summary.json", numbers | draw(load(folder), missing, folder / "figures"))
         else:
             log.info("finished already: %s (force=true runs it again)", folder)
@@ -93,8 +93,13 @@ def run(cfg: DictConfig) -> Path:
         summary = bounds(finished)
         if summary and (warning := parted(summary, nouns.system.size)):
             log.warning(warning)
+        evaluations = int(module.system.evaluations) - int(finished.system.evaluations)
+        if cfg.steps and nouns.objective.of_energy:
+            summary |= weigh(finished, folder)
+        evaluations += int(finished.system.evaluations)  # those of figures are not counted
         summary |= draw(finished, cfg.figures, folder / "figures")
-        summary["energy_evaluations"] = int(module.system.evaluations)
+        summary["energy_evaluations"] = evaluations
+        summary |= final_beta(nouns.objective) if cfg.steps else {}
         if dropped := sum(int(part.dropped_samples) for part in nouns.objective.modules() if isinstance(part, ReverseKL)):
             summary["dropped_samples"] = dropped
         summary["wall_time_s"] = round(time.perf_counter() - began, 1)
@@ -146,17 +151,6 @@ def _file(folder: Path, which: str) -> Path:
         why = "; the best is kept of epochs at β = 1, where frames are held out" if which == "best" else ""
         raise InputError(f"checkpoint: expected one of {', '.join(kept) or 'none'} in {folder}; found {which!r}{why}")
     return files[which]
-
-
-def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
-    """Draw the named figures of one run into `folder`; return their numbers."""
-    summary = {}
-    for name in names:
-        torch.manual_seed(finished.seed)
-        picture, numbers = getattr(figures, name)([finished])
-        save(picture, folder / name)
-        summary |= numbers
-    return summary
 
 
 def _rehearse(nouns: Nouns, batch: Batch) -> int:

@@ -18,6 +18,7 @@ from predcg.figures.molecule import bond_lengths, energy_histogram, ramachandran
 from predcg.figures.networks import networks
 from predcg.figures.planar import bounds, profile, target
 from predcg.figures.precisions import precisions
+from predcg.figures.reweighting import reweighting
 from predcg.figures.sampling import ladder
 from predcg.figures.speed import energy_speed, sampling_speed
 from predcg.figures.spin_fit import spin_fit
@@ -56,6 +57,7 @@ __all__ = [
     "profile",
     "ramachandran",
     "recovered_mass",
+    "reweighting",
     "rg_bands",
     "rg_histogram",
     "sampling_speed",

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.figures.exact import rarest
-from predcg.figures.style import BASINS, DATA, EXACT, MODEL, experiment, grouped, mean_over_seeds, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import BASINS, DATA, EXACT, MODEL, experiment, grouped, mean_over_seeds, new
 from predcg.figures.training import column
 from predcg.importance import log_z_bounds
 from predcg.results import Run
@@ -20,7 +21,7 @@ CHUNK = 50_000
 BOUNDED = 20_000
 
 
-@needs(Planar)
+@needs(Planar, "basins", "training", by=lambda run: variant(run))
 def minor_well(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Mass of the rarest basin under the model over its exact mass, seed by seed, for every variant of a method.
 
@@ -44,6 +45,7 @@ def minor_well(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
+@needs(System, "basins", "training", "claim", by=lambda run: _variant_and_alpha(run))
 def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Mass of every basin under the model, raw, against α, the share of the data in a mixed objective; one line per variant, means over seeds.
 
@@ -51,7 +53,7 @@ def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     p_<basin>_data, the share of the training frames. Where the energy part is a forward divergence too, a model that can be anything
     ends at α p_data + (1 - α) p_exact: the dashed line.
     """
-    groups = grouped(runs, lambda run: (variant(run, besides="alpha-"), _alpha(run)))
+    groups = grouped(runs, _variant_and_alpha)
     names = sorted({name for name, _ in groups})
     numbers, exact = {}, runs[0].system.exact()
     for (name, alpha), same in groups.items():
@@ -73,6 +75,10 @@ def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         axes.set(xlabel="α, share of the data", ylabel="mass under the model", title=f"{basin}: {data:.3g} of the data")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure, numbers
+
+
+def _variant_and_alpha(run: Run) -> tuple[str, float]:
+    return variant(run, besides="alpha-"), _alpha(run)
 
 
 def _alpha(run: Run) -> float:

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.molecule import gyration
-from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, new
 from predcg.observables import DistanceRMSD, Distances
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -44,7 +45,7 @@ class Band(NamedTuple):
         return ((self.reference >= low) & (self.reference <= high)).mean().item()
 
 
-@needs(Molecule, posterior=True)
+@needs(Molecule, "training", "posterior", by=lambda run: _frames(run))
 def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Radius of gyration with its 5 to 95 % credible band, one panel for each number of training frames; the first seed of each is drawn.
 
@@ -73,7 +74,7 @@ def rg_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-@needs(Molecule, "backbone", posterior=True)
+@needs(Molecule, "backbone", "training", "posterior", each=True)
 def observable_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Credible bands of three observables and of the free energies of φ and ψ. Numbers: the share of bins whose held-out value is in the band."""
     run = runs[0]

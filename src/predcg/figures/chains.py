@@ -4,13 +4,16 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from predcg.figures.runs import needs
 from predcg.figures.style import EXACT, MODEL, new
 from predcg.gibbs import gibbs
 from predcg.results import Run
+from predcg.systems import System
 
 CHAINS, FRAMES, STRIDE = 1000, 20, 5
 
 
+@needs(System, "training", "variables", each=True)
 def gibbs_acceptance(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Metropolis-within-Gibbs sampling of the model beside independent draws: the density of z1, and how often a proposal of the encoder is accepted.
 

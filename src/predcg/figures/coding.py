@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.planar import UNIT, window
-from predcg.figures.style import BASINS, EXACT, mean_over_seeds, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import BASINS, EXACT, mean_over_seeds, new
 from predcg.results import Run
 from predcg.systems.planar import Planar
 
@@ -13,7 +14,7 @@ DRAWS = 20_000
 SHOWN = 2000
 
 
-@needs(Planar)
+@needs(Planar, "basins", "training", "variables")
 def encoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Exact draws of the system through the encoder, coloured by basin: draws and means of the first latent coordinate, and their histogram against N(0, 1).
 
@@ -40,7 +41,7 @@ def encoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, mean_over_seeds([_recall(run, x, z) for run, (x, _, z) in zip(runs, found, strict=True)])
 
 
-@needs(Planar)
+@needs(Planar, "training", "variables")
 def decoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Latent draws, coloured by z1, through the decoder and back through the encoder.
 

@@ -3,7 +3,8 @@
 from matplotlib.figure import Figure
 
 from predcg.figures.ising import COLOURS
-from predcg.figures.style import EXACT, grouped, mean_over_seeds, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import EXACT, grouped, mean_over_seeds, new
 from predcg.figures.training import column
 from predcg.priors import Flat
 from predcg.results import Run
@@ -13,7 +14,7 @@ PRUNED = 0.01  # a coupling below it, in kT / β, counts as none; our choice
 NAMES = {"lin": "θ linear", "3rd": "θ third order"}
 
 
-@needs(IsingChain, posterior=True)
+@needs(IsingChain, "training", "posterior", "claim", by=lambda run: isinstance(run.prior, Flat))
 def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Couplings of the coarse chain during EM, with a flat and with a sparse prior, of the first seed; at the end their errors under the flat one.
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new, with_reference
+from predcg.figures.runs import needs
+from predcg.figures.style import DATA, EXACT, MODEL, PALE, mean_over_seeds, new, states, with_reference
 from predcg.importance import Weighted, draw
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -32,6 +33,7 @@ class Sample(NamedTuple):
 
     @classmethod
     def of(cls, run: Run, x: Tensor, log_w: Tensor) -> "Sample":
+        """Of configurations, (N, D), with log-weights, (N,), on any scale."""
         return cls(x, log_w.double().softmax(0), run.system.backbone(x).rad2deg())
 
     def histogram(self) -> np.ndarray:
@@ -39,7 +41,7 @@ class Sample(NamedTuple):
         return np.histogram2d(*self.angles.flip(-1).T.numpy(), bins=BINS, range=[[-180, 180]] * 2, weights=self.share.numpy())[0]
 
 
-@needs(Molecule, "backbone")
+@needs(Molecule, "backbone", "training", "claim", by=lambda run: bool(run.history))
 @torch.no_grad()
 def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Trained models beside a reference simulation of the same system: the last run, whose steps are 0. Means over seeds; the first is drawn.
@@ -53,22 +55,22 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """
     trained, reference = with_reference(runs)
     train, test = (Sample.of(reference, batch.x, torch.zeros(len(batch.x))) for batch in reference.data)
-    masses = {name: _simulated(reference, index, train, test) for index, name in enumerate(reference.system.basins)}
-    found = [_measure(run, train, test, masses) for run in trained]
+    simulated = {name: _simulated(reference, index, train, test) for index, name in enumerate(states(reference.system))}
+    found = [_measure(run, train, test, simulated) for run in trained]
     numbers = mean_over_seeds([values for values, *_ in found]) | {"seeds": len(found)}
-    numbers |= {f"p_{name}_simulated{kind}": number for name, both in masses.items() for kind, number in zip(("", "_error"), both, strict=True)}
+    numbers |= {f"p_{name}_simulated{kind}": number for name, both in simulated.items() for kind, number in zip(("", "_error"), both, strict=True)}
     _, weighted, model, reweighted, above = found[0]
     figure, panels = new(columns=3, rows=2, width=3.5, height=3.1)
     for axes, (text, sample) in zip(panels, {"reference": test, "model": model, "model, reweighted": reweighted}.items(), strict=False):
-        image = _map(axes, sample, text)
+        image = free_energy_map(axes, sample, text)
     figure.colorbar(image, ax=panels[:3], label="free energy (kT)")
     _weights(panels[3], weighted, above)
-    _masses(panels[4], numbers, reference.system.basins)
+    masses(panels[4], numbers, states(reference.system), [("_simulated", EXACT, "reference"), ("_model", PALE, "model"), ("", MODEL, "model, reweighted")])
     _energies(panels[5], reference.system(test.x[:FRAMES]), reference.system(model.x[:FRAMES]))
     return figure, numbers
 
 
-def _measure(run: Run, train: Sample, test: Sample, masses: dict[str, tuple[float, float]]) -> tuple[dict[str, float], Weighted, Sample, Sample, Tensor]:
+def _measure(run: Run, train: Sample, test: Sample, simulated: dict[str, tuple[float, float]]) -> tuple[dict[str, float], Weighted, Sample, Sample, Tensor]:
     weighted = draw(run.model, run.system, DRAWS, SAMPLES)
     model = Sample.of(run, weighted.x, torch.zeros(len(weighted.x)))
     frames = test.x[:: max(1, len(test.x) // FRAMES)]
@@ -81,13 +83,14 @@ def _measure(run: Run, train: Sample, test: Sample, masses: dict[str, tuple[floa
         "largest_log_weight": (above[inside].max() - log_z).item(), "outside_percent": 100 * (1 - inside.double().mean().item()),
     }  # fmt: skip
     worst, label = 0.0, run.system.label(model.x)
-    for index, (name, (mass, _)) in enumerate(masses.items()):
+    for index, (name, (mass, _)) in enumerate(simulated.items()):
         numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean((label == index).double())
         numbers[f"p_{name}_model"] = (label == index).double().mean().item()
         numbers[f"p_{name}_reference"] = numbers[f"p_{name}_model_reference"] = mass
         if mass > 0.001:
             worst = max(worst, 100 * abs(numbers[f"p_{name}"] / mass - 1))
-    numbers["largest_mass_deviation_percent"] = worst
+    if simulated:
+        numbers["largest_mass_deviation_percent"] = worst
     reweighted = Sample(model.x, weighted.log_w.double().softmax(0), model.angles)
     truth = test.histogram()
     floor = _divergence(truth, train)
@@ -125,7 +128,7 @@ def _sane(run: Run, x: Tensor, length_nm: float, degrees: float) -> float:
     return 100 * (close[0] & close[1]).double().mean().item()
 
 
-def _map(axes: Axes, sample: Sample, title: str):
+def free_energy_map(axes: Axes, sample: Sample, title: str):
     with np.errstate(divide="ignore"):
         free = -np.log(sample.histogram())
     free = np.where(np.isfinite(free), free - free.min(), np.nan)
@@ -145,13 +148,17 @@ def _weights(axes: Axes, weighted: Weighted, above: Tensor) -> None:
     axes.legend(fontsize=8)
 
 
-def _masses(axes: Axes, numbers: dict[str, float], basins: tuple[str, ...]) -> None:
-    """Every basin's mass by every method, with two standard errors."""
-    for offset, (suffix, colour, text) in enumerate((("_simulated", EXACT, "reference"), ("_model", "#e3a3ab", "model"), ("", MODEL, "model, reweighted"))):
-        mass = [numbers[f"p_{name}{suffix}"] for name in basins]
-        error = [2 * numbers.get(f"p_{name}{suffix}_error", 0.0) for name in basins]
-        axes.errorbar(np.arange(len(basins)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text)
-    axes.set(yscale="log", xticks=range(len(basins)), xticklabels=basins, ylabel="mass", title="basins", ylim=(1e-5, 3))
+def masses(axes: Axes, numbers: dict[str, float], names: tuple[str, ...], kinds: list[tuple[str, str, str]]) -> None:
+    """Mass of every named basin with two standard errors, for each of `kinds`, (end of the name of the number, colour, text), that there is."""
+    if not names:
+        axes.axis("off")
+        return
+    for offset, (suffix, colour, text) in enumerate(kinds):
+        if all(f"p_{name}{suffix}" in numbers for name in names):
+            mass = [numbers[f"p_{name}{suffix}"] for name in names]
+            error = [2 * numbers.get(f"p_{name}{suffix}_error", 0.0) for name in names]
+            axes.errorbar(np.arange(len(names)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text)
+    axes.set(yscale="log", xticks=range(len(names)), xticklabels=names, ylabel="mass", title="basins", ylim=(1e-5, 3))
     axes.legend(fontsize=8, loc="lower left")
 
 

@@ -7,7 +7,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, needs, new, variables
+from predcg.figures.runs import needs
+from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, new, states, variables
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -16,11 +17,11 @@ REACH = 4.0  # of the paths and maps, in standard deviations of p(z)
 TURN = {"ylim": (-180, 180), "yticks": range(-180, 181, 90)}
 
 
-@needs(Molecule, "backbone")
+@needs(Molecule, "backbone", "training", "data", "variables", each=True)
 def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """φ and ψ of the decoded mean along each collective variable from -4 to 4, the others at 0, and its path among the held-out frames.
 
-    Numbers: how many basins of the system the 81 decoded means along z1 visit, and how many those along any variable.
+    Numbers: how many basins of the system the 81 decoded means along z1 visit, and how many those along any variable; none where the system has no two basins.
     Drawn are the first three variables.
     """
     run = runs[0]
@@ -43,10 +44,10 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         plane.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"decoded along z{axis + 1}", xlim=TURN["ylim"], xticks=TURN["yticks"], **TURN)
     figure.colorbar(line, ax=panels[columns:], label="collective variable along the path")
     figure.legend(*plane.get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=3, title="held-out frames", title_fontsize=9)
-    return figure, {"basins_on_z1_path": _visited(label[:, 0]), "basins_on_all_paths": _visited(label)}
+    return figure, {"basins_on_z1_path": _visited(label[:, 0]), "basins_on_all_paths": _visited(label)} if states(run.system) else {}
 
 
-@needs(Molecule, "backbone")
+@needs(Molecule, "backbone", "training", "data", "variables", each=True)
 def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """φ and ψ of the decoded mean over the plane of the first two collective variables, the others at 0; dots are the held-out frames.
 
@@ -82,8 +83,10 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 def _held_out(axes: Axes, run: Run) -> None:
     """Held-out frames in the Ramachandran plane, coloured by basin."""
     x = run.data.test.x[:: max(1, len(run.data.test.x) // DOTS)]
-    degrees, label = run.system.backbone(x).rad2deg().numpy(), run.system.label(x).numpy()
-    for index, name in [(-1, "no basin"), *enumerate(run.system.basins)]:
+    degrees = run.system.backbone(x).rad2deg().numpy()
+    label = run.system.label(x).numpy() if states(run.system) else np.full(len(x), -1)
+    names = states(run.system)
+    for index, name in [(-1, "no basin" if names else "all"), *enumerate(names)]:
         colour = NOWHERE if index < 0 else BASINS[index % len(BASINS)]
         axes.scatter(*degrees[label == index].T, s=5, color=colour, linewidths=0, alpha=0.35, label=name)
 

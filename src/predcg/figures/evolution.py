@@ -6,7 +6,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from predcg.figures.exact import along, equal, judged, observed, rarest, tempered
 from predcg.figures.planar import histogram, line
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
 from predcg.importance import Weighted, draw
 from predcg.results import Run
 from predcg.systems import DoubleWell
@@ -18,7 +19,7 @@ KERNEL = 0.15  # sd of the Gaussian that smooths the densities of the valley
 LABELS = {"mean_x1": "mean of x1", "sd_x1": "sd of x1", "mean_x2": "mean of x2", "sd_x2": "sd of x2", "effective_sample_size": "effective sample size"}
 
 
-@needs(Planar, snapshots=True)
+@needs(Planar, "training", "snapshots")
 def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Mean and sd of both coordinates and the mass of the rarest basin against training steps, with standard errors, one line for each seed.
 
@@ -61,7 +62,7 @@ def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, mean_over_seeds(last)
 
 
-@needs(DoubleWell, snapshots=True)
+@needs(DoubleWell, "training", "snapshots")
 def histograms(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Histograms of draws at snapshots, most of them from the tempering, beside exact draws of the target; the first seed drawn.
 

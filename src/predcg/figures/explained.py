@@ -4,7 +4,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import experiment, grouped, mean_over_seeds, needs, new, with_reference
+from predcg.figures.runs import needs
+from predcg.figures.style import experiment, grouped, mean_over_seeds, new, states, with_reference
 from predcg.observables import Distances
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -15,7 +16,7 @@ NEIGHBOURS = 20
 DRAWS = 10_000
 
 
-@needs(Molecule, "backbone")
+@needs(Molecule, "backbone", "training", "variables", "claim", by=lambda run: experiment(run).split()[0])
 def explained(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Frames of a reference simulation (the last run, steps=0) in the first two latent variables, coloured by φ and by ψ; one row per experiment, its first seed.
 
@@ -58,7 +59,7 @@ def _measure(run: Run, frames: Tensor) -> dict[str, float]:
     numbers["whole_percent"] = 100 * (apart.abs() < 0.02).all(-1).double().mean().item()
     numbers["l_percent"] = 100 * census(run.system, x).all(-1).double().mean().item()
     drawn, true = run.system.label(x), run.system.label(frames)
-    for index, name in enumerate(run.system.basins):
+    for index, name in enumerate(states(run.system)):
         numbers[f"p_{name}_model"] = (drawn == index).double().mean().item()
         numbers[f"p_{name}_model_reference"] = (true == index).double().mean().item()
     return numbers

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from predcg.densities import sample_with_log_prob
-from predcg.figures.style import DATA, EXACT, MODEL, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import DATA, EXACT, MODEL, new
 from predcg.figures.training import column
 from predcg.model import Model
 from predcg.objectives.reverse import read
@@ -22,7 +23,7 @@ STAGES = 10  # snapshots of a run that are looked at
 COLOURS = {"score": "#7fa8c9", "baseline": DATA, "reparametrised": MODEL, "path": "#edae49"}
 
 
-@needs(Planar)
+@needs(Planar, "training", "variables", each=True)
 def gradient_noise(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Noise √(tr Cov) of one draw's gradient of the reverse KL with respect to the decoder's weights, for four unbiased estimators.
 

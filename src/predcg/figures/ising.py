@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from predcg.densities import MajorityBlocks, fine_correlations, fine_magnetisation
 from predcg.errors import InputError
-from predcg.figures.style import BASINS, DATA, EXACT, MODEL, apart, grouped, mean_over_seeds, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import BASINS, DATA, EXACT, MODEL, apart, grouped, mean_over_seeds, new
 from predcg.figures.training import column
 from predcg.results import Run
 from predcg.systems import IsingChain
@@ -17,7 +18,7 @@ FIELD = "field μ"
 COLOURS = (MODEL, DATA, *BASINS[3:], "#7b5ea7", "#8d8d8d")
 
 
-@needs(IsingChain)
+@needs(IsingChain, "training", "claim", by=lambda run: _key(run)[:2])
 def spin_parameters(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Coupling θ_1 and agreement θ_cf against the field, with sampled and with exactly summed coarse spins, means over seeds with standard errors.
 
@@ -54,7 +55,7 @@ def spin_parameters(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-@needs(IsingChain)
+@needs(IsingChain, "training", "claim", by=lambda run: (_method(run), _field(run)))
 def spin_magnetisation(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Magnetisation against the field: exact, as each model predicts it, and by relative entropy with its reconstruction.
 
@@ -76,7 +77,7 @@ def spin_magnetisation(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-@needs(IsingChain)
+@needs(IsingChain, "training", "claim", by=lambda run: setting(run))
 def spin_correlations(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Correlation R_l against distance, exact and predicted, means over seeds, for each number of frames or length of block, whichever varies.
 
@@ -128,9 +129,25 @@ def relative_error(found: np.ndarray, exact: np.ndarray) -> float:
 
 
 def what_varies(runs: list[Run]):
-    """Of frames, block length and terms of the coarse energy the one that differs between runs, as the name of a run's group."""
-    kinds = (lambda run: f"{len(run.data.train.x):04d}_frames", lambda run: f"blocks_of_{run.model.decoder.block:02d}", terms)
-    return max(kinds, key=lambda kind: len(set(map(kind, runs))))
+    """Of frames, block length and terms of the coarse energy the one that differs between runs, as the name of a run's group. Raises InputError where several do."""
+    kinds = (_frames, _block, terms)
+    varying = max(kinds, key=lambda kind: len(set(map(kind, runs))))
+    if len({tuple(kind(run) for kind in kinds) for run in runs}) > len(set(map(varying, runs))):
+        raise InputError("runs: expected one of frames, length of blocks and terms of the coarse energy to vary; found several; mend the runs of the claim")
+    return varying
+
+
+def setting(run: Run) -> tuple[str, str, str, float]:
+    """All that a grid of runs may vary beside the seed."""
+    return _frames(run), _block(run), terms(run), _field(run)
+
+
+def _frames(run: Run) -> str:
+    return f"{len(run.data.train.x):04d}_frames"
+
+
+def _block(run: Run) -> str:
+    return f"blocks_of_{run.model.decoder.block:02d}"
 
 
 def plain(name: str) -> str:

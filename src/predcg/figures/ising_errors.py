@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from predcg.densities import fine_correlations, fine_magnetisation
-from predcg.figures.ising import FIELD, correlations, exact_correlations, exact_magnetisations, magnetisation, plain, relative_error, what_varies
-from predcg.figures.style import EXACT, MODEL, grouped, mean_over_seeds, needs, new
+from predcg.figures.ising import FIELD, correlations, exact_correlations, exact_magnetisations, magnetisation, plain, relative_error, setting, what_varies
+from predcg.figures.runs import needs
+from predcg.figures.style import EXACT, MODEL, grouped, mean_over_seeds, new
 from predcg.results import Run
 from predcg.systems import IsingChain
 
@@ -18,7 +19,7 @@ DRAWS = 100  # of the parameters
 LEVEL = (0.05, 0.95)
 
 
-@needs(IsingChain, posterior=True)
+@needs(IsingChain, "training", "posterior", "claim", by=setting)
 def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """5 to 95 % bands of the magnetisation over the field, and of R_l at μ = 0, of the first seed beside the exact values, for each group of runs.
 
@@ -54,7 +55,7 @@ def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-@needs(IsingChain)
+@needs(IsingChain, "training", "claim", by=setting)
 def spin_errors(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """‖m - m_exact‖ / ‖m_exact‖ over the grid of fields and ‖R - R_exact‖ / ‖R_exact‖ over l at μ = 0, each seed a point, and their means.
 

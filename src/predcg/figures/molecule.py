@@ -8,7 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, needs, new, variables
+from predcg.figures.runs import needs
+from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, new, variables
 from predcg.observables import Distances, RadiusOfGyration
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -17,28 +18,29 @@ DRAWS = 10000
 DEGREES = {"xlim": (-180, 180), "xticks": range(-180, 181, 90)}
 
 
-@needs(Molecule, "backbone")
+@needs(Molecule, "backbone", "training", "data", each=True)
 def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Free energy of φ and ψ in kT, of all data and of the model.
+    """Free energy of φ and ψ in kT, of held-out frames and of as many draws of the model: bins without any begin at the same height.
 
-    Number: total variation distance of the two histograms on 24 x 24 bins, between 0 and 1, and, as its reference, that
-    of the training from the held-out frames.
+    Numbers: total variation distance from the histogram of held-out frames on 24 x 24 bins, between 0 and 1, of as many draws of the model as there are
+    training frames, ramachandran_distance, and of the training frames themselves, ramachandran_distance_of_training: what real frames have by chance.
     """
     run = runs[0]
-    train, test, model = (_degrees(run, x) for x in (run.data.train.x, run.data.test.x, run.model.generate(DRAWS)))
-    data = torch.cat([train, test])
+    train, test = (_degrees(run, x) for x in (run.data.train.x, run.data.test.x))
+    with torch.no_grad():
+        model = _degrees(run, run.model.generate(max(len(train), len(test))))
     figure, panels = new(columns=2, width=3.5, height=3.2)
-    for axes, angles, text in zip(panels, (data, model), ("data", "model"), strict=True):
+    for axes, angles, text in zip(panels, (test, model[: len(test)]), ("held-out frames", "draws of the model"), strict=True):
         count, edges_phi, edges_psi = np.histogram2d(*angles.T.numpy(), bins=60, range=[[-180, 180]] * 2)
         with np.errstate(divide="ignore"):
             free = -np.log(count.T / count.max())
         image = axes.pcolormesh(edges_phi, edges_psi, np.where(np.isfinite(free), free, np.nan), cmap="viridis_r", vmin=0, vmax=7)
-        axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{text}, {len(angles)} frames", ylim=(-180, 180), yticks=range(-180, 181, 90), **DEGREES)
+        axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{len(angles)} {text}", ylim=(-180, 180), yticks=range(-180, 181, 90), **DEGREES)
     figure.colorbar(image, ax=panels, label="free energy (kT)")
-    return figure, {"ramachandran_distance": _distance(data, model), "ramachandran_distance_reference": _distance(train, test)}
+    return figure, {"ramachandran_distance": _distance(model[: len(train)], test), "ramachandran_distance_of_training": _distance(train, test)}
 
 
-@needs(Molecule)
+@needs(Molecule, "training", "data", each=True)
 def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Mean length of every bond in frames of the model against the data.
 
@@ -70,7 +72,7 @@ def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     }
 
 
-@needs(Molecule)
+@needs(Molecule, "training", "data", by=variables)
 def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Radius of gyration of the training frames, the held-out frames and the model; of several runs, one curve for each number of variables z.
 
@@ -112,7 +114,7 @@ def gyration(run: Run) -> RadiusOfGyration:
     return RadiusOfGyration(run.system.masses[::3].tolist())
 
 
-@needs(Molecule)
+@needs(Molecule, "training", "data", each=True)
 def energy_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Energy above the lowest held-out frame, of held-out frames and of draws of the model, on a logarithmic axis."""
     run = runs[0]

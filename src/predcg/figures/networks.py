@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from predcg.densities import Density
+from predcg.densities import Conditional, Density
+from predcg.figures.runs import needs
 from predcg.figures.style import new, variables
 from predcg.results import Run
 from predcg.transforms import Chain, Identity
@@ -24,6 +25,7 @@ class Row(NamedTuple):
     parameters: int = 0
 
 
+@needs(each=True)
 def networks(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """The layers of encoder and decoder as two tables, as Schöberl et al. 2019 specify theirs.
 
@@ -50,7 +52,8 @@ def layers(density: Density, context: int, size: int) -> list[Row]:
     mean 5 → 3  18
     scale (FreeScale)   3
     """
-    rows = [Row(_chain(density.features), f"{context} → {density.inputs}")] if not isinstance(density.features, Identity) else []
+    through = isinstance(density, Conditional)  # others, such as the encoder that knows nothing, have no coordinates of their own
+    rows = [Row(_chain(density.features), f"{context} → {density.inputs}")] if through and not isinstance(density.features, Identity) else []
     behind = None  # the parent of the layer before, whose activation may follow
     for path, module in density.named_modules():
         parent, _, _ = path.rpartition(".")
@@ -63,7 +66,7 @@ def layers(density: Density, context: int, size: int) -> list[Row]:
         elif parent == behind and not any(module.children()):
             rows[-1] = rows[-1]._replace(activation=type(module).__name__)
         behind = parent if own else None
-    if not isinstance(density.transform, Identity):
+    if through and not isinstance(density.transform, Identity):
         rows.append(Row(f"inverse of {_chain(density.transform)}", f"{density.outputs} → {size}"))
     return rows
 

@@ -7,7 +7,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from predcg.figures.exact import along, equal, judged, observed, rarest
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
 from predcg.figures.training import column
 from predcg.importance import Weighted, draw, log_z_bounds
 from predcg.results import Run
@@ -16,11 +17,12 @@ from predcg.systems.planar import Planar
 
 DRAWS = 20_000
 WEIGHTED = 100_000  # for the mass of a basin that the model visits once in a thousand draws
+LATENT = 2000  # draws of z in log q along a line
 BINS = 40  # per axis, as in the source
 UNIT = "(reduced units)"
 
 
-@needs(DoubleWell)
+@needs(DoubleWell, each=True)
 def target(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """The system itself: a histogram of exact draws, and its free energy along x1 with both minima and the barrier.
 
@@ -60,7 +62,7 @@ def target(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-@needs(Planar)
+@needs(Planar, "training")
 def bounds(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Both bounds of log Z during training against the exact value; at the end also what a bound cannot see.
 
@@ -95,7 +97,7 @@ def _evidence(run: Run, exact: dict[str, float]) -> dict[str, float]:
     return numbers | judged(weighted, run.system, exact)
 
 
-@needs(Planar)
+@needs(Planar, "training")
 def profile(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """u(x1, 0) against -log q(x1, 0) of every seed, both with minimum 0.
 
@@ -108,7 +110,7 @@ def profile(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for run in runs:
         torch.manual_seed(run.seed)
         with torch.no_grad():
-            f = -run.model.log_prob(x, 2000)
+            f = -run.model.log_prob(x, LATENT)
         axes.plot(x1, f - f.min(), color=MODEL, linewidth=line(runs), label="-log q(x1, 0), model" if run is runs[0] else None)
         heights.append(_heights(x1, f) | {f"{name}_exact": value for name, value in _heights(x1, u).items()})
     axes.plot(x1, u - u.min(), color=EXACT, linestyle=":", label="u(x1, 0)")

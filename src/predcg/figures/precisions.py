@@ -4,12 +4,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
 from predcg.results import Run
+from predcg.systems import System
 
 SMALL = 1e-4  # below it a weight counts as switched off, as in the source
 
 
+@needs(System, "training", "weights")
 def precisions(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Bars of the decoder's weights by size, by layer, and by precision ⟨τ⟩ where the prior learns one for each; the first run is drawn.
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from predcg.batch import Batch
-from predcg.figures.style import DATA, EXACT, MODEL, apart, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import DATA, EXACT, MODEL, apart, experiment, new
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -14,7 +15,7 @@ BINS = 64
 BLOCKS = 16  # of a series, replica after replica, whose means tell the error of its mean
 
 
-@needs(Molecule, "backbone")
+@needs(Molecule, "backbone", "ladder", by=experiment)
 def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Ramachandran free energy, its marginals, and mean energies of replica exchange; a second one and dynamics at single temperatures beside it.
 
@@ -40,7 +41,7 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     middle.set(xlabel="angle (degrees)", ylabel="probability per bin", xticks=[-180, 0, 180])
     middle.legend(fontsize=7)
     numbers = _agreement(*counts[:2]) if len(counts) > 1 else {}
-    positive = [_mean((angle[:, 0] > 0) & (angle[:, 0] < math.degrees(2))) for angle in angles]
+    positive = [block_mean((angle[:, 0] > 0) & (angle[:, 0] < math.degrees(2))) for angle in angles]
     numbers |= {"p_phi_positive": positive[0][0], "p_phi_positive_error": positive[0][1]}
     if len(positive) > 1:
         numbers["p_phi_positive_z"] = apart(*positive[:2])
@@ -67,14 +68,15 @@ def _own(system: Molecule, frames: Batch) -> np.ndarray:
     return system.backbone(frames.x[frames.beta == 1]).rad2deg().numpy()
 
 
-def _mean(values: np.ndarray) -> tuple[float, float]:
+def block_mean(values: np.ndarray) -> tuple[float, float]:
+    """Mean of a series and its standard error, from the means of its blocks."""
     means = np.array([block.mean() for block in np.array_split(values, BLOCKS)])
     return float(values.mean()), float(means.std(ddof=1) / math.sqrt(BLOCKS))
 
 
 def _energy(system: Molecule, frames: Batch, beta: float) -> tuple[float, float]:
     """Mean potential energy in kJ/mol at one temperature, with its error."""
-    return _mean(frames.u[frames.beta == beta].double().numpy() * system.kt)
+    return block_mean(frames.u[frames.beta == beta].double().numpy() * system.kt)
 
 
 def _kl(one: np.ndarray, other: np.ndarray) -> float:

@@ -13,11 +13,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from predcg.figures.runs import needs
 from predcg.figures.style import new
 from predcg.progress import progress
 from predcg.results import Run, align
 from predcg.samplers import Langevin, OpenMMLangevin
-from predcg.systems import Molecule
+from predcg.systems import Molecule, System
 from predcg.systems.bridge import Bridge
 from predcg.systems.forcefield import ForceField
 from predcg.systems.worker import evaluate, new_context
@@ -30,6 +31,7 @@ COLOURS = {"batched, 1 thread": "#d1495b", "batched, 2 threads": "#8d1f35", "bat
 BUDGET_S = 0.6
 
 
+@needs(System, "claim")
 def energy_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Energy and forces of alanine dipeptide, µs per configuration against the batch size; times are the best of several."""
     figure, axes = new(len(SOLVENTS), width=4.4, height=3.6)
@@ -49,6 +51,7 @@ def energy_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
+@needs(System, "claim")
 def sampling_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Langevin dynamics of alanine dipeptide (OBC2), steps per second of all replicas together."""
     figure, (axis,) = new(width=5.0, height=3.6)

@@ -5,14 +5,15 @@ from matplotlib.figure import Figure
 
 from predcg.densities import SpinBlocks
 from predcg.figures.ising import correlations, magnetisation
-from predcg.figures.style import EXACT, MODEL, needs, new
+from predcg.figures.runs import needs
+from predcg.figures.style import EXACT, MODEL, new
 from predcg.results import Run
 from predcg.systems import IsingChain
 
 TOLD = 4  # correlations among the numbers
 
 
-@needs(IsingChain)
+@needs(IsingChain, "training", each=True)
 def spin_fit(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Correlations R_l of the fine spins at the run's own field, exact and as the model has them; the learned parameters.
 

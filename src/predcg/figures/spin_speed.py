@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 from predcg.batch import Batch
 from predcg.densities import Majority, SpinBlocks, SpinChain
 from predcg.figures.speed import machine, threads_set
+from predcg.figures.runs import needs
 from predcg.figures.style import DATA, MODEL, new
 from predcg.model import Model
 from predcg.objectives import EM, ExactEM
 from predcg.progress import progress
 from predcg.results import Run, align
 from predcg.spins import Spins
-from predcg.systems import IsingChain
+from predcg.systems import IsingChain, System
 
 SITES = [32, 128, 512, 2048, 4096]
 SPINS = 2**20  # of all chains together
@@ -22,6 +23,7 @@ FRAMES = 20
 COLOURS = {"batched, 1 thread": MODEL, "batched, 2 threads": "#8d1f35", "site after site in NumPy": DATA, "EM": MODEL, "EM, exact": "#8d1f35"}
 
 
+@needs(System, "claim")
 def ising_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Gibbs spin updates per second against the number of sites, beside a NumPy loop over sites that takes all chains at once; seconds of one step of EM.
 

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.balls import EXTENT, draw_molecule
-from predcg.figures.style import BASINS, DATA, MODEL, needs, new, variables
+from predcg.figures.runs import needs
+from predcg.figures.style import BASINS, DATA, MODEL, new, states, variables
 from predcg.observables import Distances
 from predcg.observables.alignment import rotation_onto
 from predcg.observables.observable import atoms
@@ -18,13 +19,13 @@ DRAWS = 2000
 WIDTH_INCH = 12.0
 
 
-@needs(Molecule)
+@needs(Molecule, "training", "data", "variables", each=True)
 def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Decoded means at eight values of z1 from -3.5 to 3.5, the others at 0, superposed on the backbone and seen from their broadest side.
 
     Hydrogens that three share one atom are left out: their mean over free rotation lies on the axis of rotation.
     Numbers: the largest deviation of a bond between heavy atoms from its mean in the training frames, over all
-    structures, in nm; how many basins of the system the structures are in.
+    structures, in nm; how many basins of the system the structures are in, where there are several.
     """
     run, molecule = runs[0], runs[0].system
     z = torch.zeros(STOPS, variables(run))
@@ -56,10 +57,10 @@ def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.text(0.2 * cell + 0.2, low[1] - 3.7 * line, "0.2 nm", va="center")
     axes.set(xlim=(0, STOPS * cell), ylim=(bottom, top), aspect="equal", title="decoded means along z1, others 0; hydrogens of methyl groups are left out")
     axes.axis("off")
-    return figure, {"strip_heavy_bond_error_nm": error, "basins_in_strip": len(set(label) - {-1})}
+    return figure, {"strip_heavy_bond_error_nm": error} | ({"basins_in_strip": len(set(label) - {-1})} if states(molecule) else {})
 
 
-@needs(Molecule)
+@needs(Molecule, "training", each=True)
 def atom_spread(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """The model's own standard deviation of every atom around the decoded mean, per coordinate, over z ~ p(z) and x ~ p(x|z).
 

@@ -21,6 +21,7 @@ STYLE = {
 }  # fmt: skip
 
 MODEL, DATA, EXACT = "#d1495b", "#30638e", "#222222"
+PALE = "#e3a3ab"  # of the model without weights, where both are shown
 # α black, β-1 blue, β-2 red as in the source; what is in no basin stays grey.
 BASINS, NOWHERE = ("#111111", "#2a6fbb", "#d1495b", "#edae49", "#5f9e6e"), "#c4c4c4"
 
@@ -44,16 +45,6 @@ def styled(draw: Callable) -> Callable:
     return matplotlib.rc_context(STYLE)(draw)
 
 
-def needs(kind: type[System], attribute: str | None = None, posterior: bool = False, snapshots: bool = False) -> Callable:
-    """Mark a figure as one that is drawn only of this kind of system, where it has the attribute, and of runs with a posterior or with snapshots."""
-
-    def mark(draw: Callable) -> Callable:
-        draw.needs = (kind, attribute, posterior, snapshots)
-        return draw
-
-    return mark
-
-
 def grouped(runs: list[Run], key: Callable) -> dict:
     """Runs that share the value of `key`, by that value in ascending order, each group in the order of the runs."""
     return {value: list(same) for value, same in groupby(sorted(runs, key=key), key)}
@@ -70,6 +61,11 @@ def with_reference(runs: list[Run]) -> tuple[list[Run], Run]:
     if reference.history or not trained or not len(reference.data.test.x):
         raise InputError("figure: expected trained runs and, last, a reference simulation (steps=0); mend the runs of the claim")
     return trained, reference
+
+
+def states(system: System) -> tuple[str, ...]:
+    """Names of the basins where there are several: of one, or none, nothing can be told apart."""
+    return system.basins if len(system.basins) > 1 else ()
 
 
 def variables(run: Run) -> int:

@@ -3,11 +3,14 @@
 import torch
 from matplotlib.figure import Figure
 
+from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
 from predcg.figures.training import column
 from predcg.results import Run
+from predcg.systems import System
 
 
+@needs(System, "training", "adaptive")
 def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """β against steps; at each β the divergence, its growth by the next rise, the effective draws, and two estimates of log Z. The first run is drawn.
 

@@ -2,10 +2,13 @@
 
 from matplotlib.figure import Figure
 
+from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
 from predcg.results import Run, bounds
+from predcg.systems import System
 
 
+@needs(System, "training", each=True)
 def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """The bound that training raises, the prior left out, on training and held-out frames against steps, with β on a second axis; see results.bounds for the numbers."""
     run = runs[0]

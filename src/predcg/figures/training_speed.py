@@ -17,12 +17,13 @@ from torch import Tensor
 from predcg.batch import Batch, Data
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
 from predcg.figures.speed import machine, threads_set
+from predcg.figures.runs import needs
 from predcg.figures.style import DATA, MODEL, NOWHERE, new
 from predcg.model import Model
 from predcg.objectives import ForwardKL
 from predcg.priors import ARD
 from predcg.results import Run, align
-from predcg.systems import Molecule
+from predcg.systems import Molecule, System
 from predcg.transforms import Chain, RigidFrame, Unit
 
 if TYPE_CHECKING:  # Lightning takes seconds to import, and nobody who draws another figure needs it
@@ -34,6 +35,7 @@ ROUNDS = 9
 COLOURS = {"forward": DATA, "backward": MODEL, "optimiser": "#edae49", "rest": NOWHERE}
 
 
+@needs(System, "claim")
 def training_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Milliseconds of a training step, of 500 frames of alanine dipeptide with the nets of the source, in three loops on one thread.
 

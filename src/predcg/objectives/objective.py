@@ -23,7 +23,12 @@ class Objective(nn.Module, ABC):
     """`objective(model, system, batch) -> Terms`.
 
     The buffer `beta` is the inverse temperature at which the system enters; tempering raises it to 1.
+
+    Attributes:
+        evaluates: whether it evaluates energies of the model's own draws; one that is made of others leaves the answer to `of_energy`.
     """
+
+    evaluates = False
 
     def __init__(self):
         super().__init__()
@@ -32,6 +37,11 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         """The loss on one batch."""
+
+    @property
+    def of_energy(self) -> bool:
+        """Whether something is learnt from the energy."""
+        return any(part.evaluates for part in self.modules() if isinstance(part, Objective))
 
     def temper(self, beta: float) -> None:
         """Set the inverse temperature of this objective and of those that it is made of."""

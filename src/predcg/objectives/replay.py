@@ -34,6 +34,8 @@ class Replay(Objective):
     torch.Size([32768, 2])
     """
 
+    evaluates = True
+
     def __init__(
         self, forward: ForwardKL, size: PositiveInt, batch_size: PositiveInt, frames: PositiveInt, keep: PositiveInt, every: PositiveInt,
         samples: PositiveInt = 31,

@@ -34,6 +34,8 @@ class ReverseKL(Objective):
         dropped: largest share of the draws of one batch that may be left out; beyond it NonFiniteError.
     """
 
+    evaluates = True
+
     def __init__(
         self, samples: PositiveInt = 256, cap: Annotated[float, Ge(1)] | None = None, path: bool = False, dropped: Annotated[float, Ge(0), Lt(1)] = 0.01
     ):
