@@ -1,18 +1,26 @@
 """Every shipped experiment runs for one step and can be loaded again; every claim and the README name what exists."""
 
 import functools
+import importlib
+import json
+import math
 import re
 import shlex
 import tomllib
 from pathlib import Path
 
+import mdtraj
+import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from predcg import figures
+from predcg import cli, figures
 from predcg.catalogue import listing, shipped
-from predcg.config import build, compose
+from predcg.config import build, check_figures, compose, will_have
 from predcg.draw import expand
+from predcg.errors import InputError
+from predcg.figures.runs import HAD
 from predcg.run import load, run
 
 ROOT = Path(__file__).parents[1]
@@ -32,18 +40,116 @@ def small(experiment: str) -> list[str]:
     return [f"{name}={value}" for name, value in (sizes | ({"steps": 1, "epoch_steps": 1} if cfg.steps else {})).items()]
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs_for_one_step_and_reloads(experiment, tmp_path, monkeypatch):
+# Of figures, as few draws as they can be drawn with.
+FEW = {
+    "ablation": {"DRAWS": 500, "BOUNDED": 100}, "bands": {"DRAWS": 10, "FRAMES": 100}, "chains": {"CHAINS": 20, "FRAMES": 2}, "coding": {"DRAWS": 200},
+    "efficiency": {"DRAWS": 50}, "evolution": {"DRAWS": 200, "LAST": 200}, "gradients": {"BLOCKS": 2, "DRAWS": 10, "STAGES": 1}, "molecule": {"DRAWS": 200},
+    "planar": {"DRAWS": 500, "WEIGHTED": 500, "LATENT": 50}, "structures": {"DRAWS": 50},
+}  # fmt: skip
+
+
+@pytest.fixture
+def few(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("predcg.figures.planar.DRAWS", 500)
-    monkeypatch.setattr("predcg.figures.planar.WEIGHTED", 500)
-    monkeypatch.setattr("predcg.figures.molecule.DRAWS", 200)
-    monkeypatch.setattr("predcg.figures.bands.DRAWS", 10)
-    folder = run(compose([f"experiment={experiment}", "logger=none", *small(experiment)]))
+    monkeypatch.setattr("predcg.report.DRAWS", 200)
+    for module, numbers in FEW.items():
+        for name, value in numbers.items():
+            monkeypatch.setattr(importlib.import_module(f"predcg.figures.{module}"), name, value)  # some have the name of a figure
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refused_or_drawn_of_it(experiment, few):
+    small_ones = [f"experiment={experiment}", "logger=none", *small(experiment)]
+    folder = run(compose([*small_ones, "snapshots=1"]))
     assert (folder / "finished").exists()
     reloaded = load(folder)
     assert reloaded.model.generate(3).shape == (3, reloaded.system.size)
-    assert {file.stem for file in (folder / "figures").glob("*")} == set(compose([f"experiment={experiment}"]).figures)
+    shipped_figures = set(compose([f"experiment={experiment}"]).figures)
+    assert {file.stem for file in (folder / "figures").glob("*")} == shipped_figures
+    cfg, drawn = compose([*small_ones, "snapshots=1"]), set()
+    nouns = build(cfg)
+    had = will_have(cfg, nouns)
+    assert (folder / "draws/draws.npz").exists() == ("draws" in had)
+    for name in figures.__all__:
+        try:
+            check_figures([name], nouns.system, had)
+        except InputError as reason:
+            assert str(reason).startswith(f"figures: {name} is drawn of ") and str(reason).endswith("leave it out: figures=[]")
+            continue
+        torch.manual_seed(0)
+        _, numbers = getattr(figures, name)([reloaded])
+        assert all(math.isfinite(number) for number in numbers.values()), (name, numbers)
+        # Of other overrides numbers are apart, or refused: else they would be pooled. Seeds are not.
+        other = reloaded._replace(name=f"{experiment} prior-other seed-0")
+        try:
+            assert len(getattr(figures, name)([reloaded, other])[1]) > len(numbers), name
+        except InputError as reason:
+            assert "expected runs that differ in their seeds alone" in str(reason)
+        if experiment == "double_well/mixed":
+            _, both = getattr(figures, name)([reloaded, reloaded._replace(seed=1, name=reloaded.name.replace("seed-0", "seed-1"))])
+            assert {key for key in both if not key.endswith("_error")} == {key for key in numbers if not key.endswith("_error")}
+        drawn.add(name)
+    assert shipped_figures <= drawn
+
+
+def test_every_figure_says_what_it_needs():
+    assert all(hasattr(getattr(figures, name), "needs") for name in figures.__all__)
+    assert all(set(HAD) & set(getattr(figures, name).needs.names) or name in {"target", "networks"} for name in figures.__all__)
+
+
+LACKING = {
+    "energy_histogram": ["experiment=ala2/reverse_kl"], "ramachandran": ["experiment=ala2/reverse_kl"], "latent_map": ["experiment=ala2/biased"],
+    "training": ["experiment=double_well/mixed", "steps=0"], "bounds": ["experiment=double_well/mixed", "steps=0"],
+    "efficiency": ["experiment=ala2/latent"], "tempering": ["experiment=double_well/mixed"], "coverage": ["experiment=ala2/reverse_kl"],
+    "reweighting": ["experiment=ala2/forward_kl"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("figure", LACKING)
+def test_figures_that_cannot_be_drawn_are_refused_before_anything_is_written(figure, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"^figures: {figure} is drawn of .*; choose .*, or leave it out: figures=|{figure} is drawn of the runs that a claim names"):
+        run(compose([*LACKING[figure], f"figures=[{figure}]", "logger=none"]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_that_fails_leaves_the_run_and_is_named(few, monkeypatch, capsys):
+    def broken(runs):
+        raise ZeroDivisionError("no such thing")
+
+    broken.needs = figures.training.needs
+    monkeypatch.setattr(figures, "training", broken)
+    overrides = ["experiment=double_well/mixed", "logger=none", *small("double_well/mixed"), "figures=[training,profile]", "folder=mine"]
+    monkeypatch.setattr("sys.argv", ["predcg", *overrides])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    assert "predcg: training failed, the rest of the run is there: mine" in capsys.readouterr().err
+    folder = Path("mine")
+    assert (folder / "finished").exists() and (folder / "figures/profile.png").exists() and not (folder / "figures/training.png").exists()
+    assert "ZeroDivisionError: no such thing" in (folder / "figures/training.txt").read_text()
+    assert json.loads((folder / "summary.json").read_text())["training_failed"] == 1
+
+
+def test_draws_of_a_run_without_data_are_weighted_and_its_last_temperature_is_told(few, caplog):
+    """The written draws are those of the model, weighted by p/q, and energies are counted."""
+    overrides = ["experiment=ala2/reverse_kl", "logger=none", *small("ala2/reverse_kl")]
+    folder = run(compose(overrides))
+    numbers = json.loads((folder / "summary.json").read_text())
+    assert numbers["beta_final"] == pytest.approx(0.275) and "β ended at 0.275" in caplog.text
+    assert "log_z_lower" in numbers and "log_z_upper" not in numbers  # no simulation, no upper bound
+    loaded = load(folder)
+    weights = np.loadtxt(folder / "draws/weights.txt")
+    frames = mdtraj.load(str(folder / "draws/trajectory.dcd"), top=str(folder / "draws/topology.pdb"))
+    x = torch.tensor(frames.xyz).flatten(1)
+    assert len(weights) == len(x) == 200 and weights.mean() == pytest.approx(1, rel=1e-4)
+    log_w = (-loaded.system(x) - loaded.model.log_prob(x, 1)).double()
+    assert torch.softmax(log_w, 0).numpy() == pytest.approx(weights / weights.sum(), abs=0.02)
+    states = loaded.system.label(x)
+    for index, name in enumerate(loaded.system.basins):
+        assert numbers[f"p_{name}_model"] == pytest.approx((states == index).double().mean().item(), abs=0.006)
+        assert numbers[f"p_{name}"] == pytest.approx(weights[states == index].sum() / weights.sum(), abs=0.02)
+    assert numbers["effective_sample_size"] == pytest.approx(weights.sum() ** 2 / (200 * (weights**2).sum()), rel=1e-3)
 
 
 def groups():

@@ -36,7 +36,7 @@ def run_of(field=0.9, theta=2.0, agreement=0.8, frames=20, seed=0, coarse=4, sum
     prior = prior or Flat()
     weights = posterior()(model, prior, batch) if posterior else None
     folder = Path(f"{field}/{frames}/{coarse}/{seed}/{latent}")
-    return Run("name", folder, system, model, prior, weights, Data(batch, batch), history, seed)
+    return Run("name", folder, system, model, prior, weights, Data(batch, batch), history, seed, 5)
 
 
 def learn(model: Model, batch: Batch, prior) -> None:

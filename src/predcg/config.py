@@ -3,8 +3,10 @@
 import inspect
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
@@ -54,6 +56,8 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     """Fill in name, tags and folder from what was chosen, and check every `_target_`; Hydra's own node is left behind."""
     chosen = hydra_node.runtime.choices
     overrides = label(hydra_node.overrides.task, besides=hydra_node.job.config.override_dirname.exclude_keys)
+    if chosen["experiment"].startswith("molecule/"):
+        overrides = _of_molecule(cfg.system, hydra_node)
     filled = {
         "name": chosen["experiment"],
         "tags": [chosen[group] for group in ("system", "objective", "prior")],
@@ -78,6 +82,15 @@ def fit_epochs(cfg: DictConfig) -> None:
         divisors = {divisor for small in range(1, root + 1) if cfg.steps % small == 0 for divisor in (small, cfg.steps // small)}
         cfg.epoch_steps = min(sorted(divisors), key=lambda divisor: abs(math.log(divisor / given)))
         log.info("epoch_steps: %d instead of %d, which does not divide steps = %d", cfg.epoch_steps, given, cfg.steps)
+
+
+def _of_molecule(system: DictConfig, hydra_node: DictConfig) -> str:
+    """The name of a folder that begins with the molecule's: the stem of its PDB file, or its sequence."""
+    told = ("system=molecule", "system=peptide", "system.pdb=", "system.sequence=")
+    rest = [override for override in hydra_node.overrides.task if not override.lstrip("+").startswith(told)]
+    name = label(rest, besides=hydra_node.job.config.override_dirname.exclude_keys)
+    subject = re.sub(r"[^A-Za-z0-9._-]+", ".", str(system.get("sequence") or Path(system.get("pdb") or hydra_node.runtime.choices["system"]).stem))[:60]
+    return subject if name == "default" else f"{subject}+{name}"
 
 
 def forget(cfg: DictConfig, overrides: list[str], groups: Mapping[str, str]) -> None:
@@ -185,7 +198,6 @@ def will_have(cfg: DictConfig, nouns: Nouns) -> set[str]:
 def build(cfg: DictConfig) -> Nouns:
     """Construct the nouns of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix` are filled in from the system."""
     check(cfg)
-    snapshots = cfg.get("snapshots")  # which run folders of earlier versions lack
     system = construct(cfg, "system")
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")

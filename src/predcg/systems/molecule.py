@@ -18,7 +18,7 @@ from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.systems.bridge import Bridge
 from predcg.systems.forcefield import Batched
 from predcg.systems.peptide import build
-from predcg.systems.structure import frame_atoms, parametrise, phi_psi, read_pdb
+from predcg.systems.structure import frame_atoms, parametrise, phi_psi_of, read_pdb
 from predcg.systems.system import System
 from predcg.systems.worker import fastest
 from predcg.systems.zmatrix import zmatrix
@@ -39,10 +39,11 @@ class Molecule(System):
         basins: name to {dihedral name: [centre, half width]} in degrees, on the dihedrals phi and psi.
         workers: None for the batched form; a number takes OpenMM itself, in so many processes: for forces that the batched form lacks.
         implicit_solvent: HCT, OBC1, OBC2, GBn or GBn2, for a .prmtop only.
+        residue: number of the residue, as in the PDB, whose φ and ψ are used; default the first that has both.
 
     Raises:
         InputError: a missing file, atoms or residues that the force field does not know, a force that the batched form lacks,
-            a temperature <= 0, a basin on another dihedral.
+            a temperature <= 0, a basin on another dihedral, a residue without φ and ψ.
 
     >>> ala2 = Molecule("ala2.pdb", ["amber96.xml", "amber96_obc.xml"], 330.0)
     >>> ala2.size, ala2(ala2.start(1)).shape
@@ -57,13 +58,15 @@ class Molecule(System):
         basins: dict[str, dict[str, list[float]]] | None = None,
         workers: PositiveInt | None = None,
         implicit_solvent: str | None = None,
+        residue: int | None = None,
     ):
         topology, models = read_pdb(pdb)
-        self._assemble(topology, models, parametrise(topology, list(forcefield), implicit_solvent, pdb), temperature_kelvin, basins, workers)
+        self._assemble(topology, models, parametrise(topology, list(forcefield), implicit_solvent, pdb), temperature_kelvin, basins, workers, residue)
 
     def _assemble(
-        self, topology: app.Topology, models: np.ndarray, system: openmm.System, temperature_kelvin: float, basins: dict | None, workers: int | None
-    ) -> None:
+        self, topology: app.Topology, models: np.ndarray, system: openmm.System, temperature_kelvin: float, basins: dict | None, workers: int | None,
+        residue: int | None,
+    ) -> None:  # fmt: skip
         if not temperature_kelvin > 0:
             raise InputError(f"system.temperature_kelvin: expected a positive number; found {temperature_kelvin}")
         super().__init__(3 * topology.getNumAtoms())
@@ -74,8 +77,8 @@ class Molecule(System):
         masses = [system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(self.size // 3)]
         self.masses = torch.tensor(masses).repeat_interleave(3)
         self.register_buffer("models", torch.tensor(models, dtype=torch.float32).flatten(1), persistent=False)
-        backbone = phi_psi(self.topology)
-        self.backbone = Dihedrals(backbone[0]) if backbone else None
+        backbone = phi_psi_of(self.topology, residue)
+        self.backbone = Dihedrals(backbone) if backbone else None
         self.frame = frame_atoms(self.topology, models)
         self.boxes = {name: dict(box) for name, box in (basins or {}).items()}
         self.basins = tuple(self.boxes)
@@ -153,7 +156,7 @@ class Peptide(Molecule):
 
     Args:
         sequence: one-letter codes, with the caps ACE- and -NME where wanted; see peptide.build.
-        forcefield, temperature_kelvin, basins, workers: see Molecule.
+        forcefield, temperature_kelvin, basins, workers, residue: see Molecule; residues are numbered from 1, the cap included.
 
     >>> Peptide("ACE-A-NME", ["amber96.xml", "amber96_obc.xml"], 300.0).size
     66
@@ -166,9 +169,10 @@ class Peptide(Molecule):
         temperature_kelvin: PositiveFloat,
         basins: dict[str, dict[str, list[float]]] | None = None,
         workers: PositiveInt | None = None,
+        residue: int | None = None,
     ):
         topology, x = build(sequence, list(forcefield))
-        self._assemble(topology, x[None], parametrise(topology, list(forcefield), None, sequence), temperature_kelvin, basins, workers)
+        self._assemble(topology, x[None], parametrise(topology, list(forcefield), None, sequence), temperature_kelvin, basins, workers, residue)
 
 
 class _Energy(torch.autograd.Function):

@@ -100,6 +100,17 @@ def phi_psi(topology: mdtraj.Topology) -> list[list[list[int]]]:
     return [[list(map(int, a)), list(map(int, b))] for a in phi for b in psi if list(a[1:]) == list(b[:3])]
 
 
+def phi_psi_of(topology: mdtraj.Topology, residue: int | None) -> list[list[int]] | None:
+    """Atoms of φ and of ψ of the residue of this number, default the first that has both; None where none has. Raises InputError on any other number."""
+    found = phi_psi(topology)
+    if residue is None:
+        return found[0] if found else None
+    numbers = [topology.atom(phi[2]).residue.resSeq for phi, _ in found]
+    if residue not in numbers:
+        raise InputError(f"system.residue: expected one that has both φ and ψ: {', '.join(map(str, numbers)) or 'none here has'}; found {residue}")
+    return found[numbers.index(residue)]
+
+
 def neighbours(topology: mdtraj.Topology) -> dict[int, list[int]]:
     """Atoms bonded to each atom that has a bond, in the order of the bonds."""
     near: dict[int, list[int]] = {}
