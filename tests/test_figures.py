@@ -25,7 +25,7 @@ from predcg.observables.observable import atoms
 from predcg.posteriors import Weights
 from predcg.priors import ARD, Flat
 from predcg.results import Run
-from predcg.systems import DoubleWell, Harmonic
+from predcg.systems import DoubleWell, Harmonic, Molecule
 from predcg.transforms import Chain, RigidFrame, Unit
 
 # Of alanine dipeptide: φ turns all from the alanine's HA on about N-CA, ψ its O and the methylamide about CA-C.
@@ -686,3 +686,34 @@ def test_gradient_noise_follows_the_snapshots(linear, tmp_path, monkeypatch):
     assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 4, 6, 8, 10, 12]
     assert numbers["noise_path_over_reparametrised"] < 1e-5 and numbers["noise_baseline_over_reparametrised"] < 1e-5  # f is constant
     assert numbers["noise_score_over_reparametrised"] == pytest.approx(abs(system.exact()["log_z"]), rel=1e-4)
+
+
+def test_maps_without_two_basins_are_coloured_by_torsions(ala2, hinge):
+    z = torch.randn(50, 2)
+    run = run_of(ala2, hinge(z), cv=lambda x: z, decode=hinge)._replace(prior=Flat())
+    assert "latent_knn_accuracy" in figures.latent_map([run])[1]
+    for boxes in ({}, {"α": {"phi": [-60, 180]}}):
+        bare = Molecule("ala2.pdb", ["amber96.xml", "amber96_obc.xml"], 330.0, boxes)
+        figure, numbers = figures.latent_map([run._replace(system=bare)])
+        assert set(numbers) == {"latent_least_sd", "latent_unused"}
+        labels = [axes.get_ylabel() for axes in figure.axes if "degrees" in axes.get_ylabel()]
+        assert labels == ["φ (degrees)", "ψ (degrees)"]
+        assert figure.axes[0].collections[0].get_array().data == pytest.approx(-60 - 20 * z[:, 1].numpy(), abs=0.01)
+        assert figures.decoder_walk([run._replace(system=bare)])[1] == {}
+        assert "basins_in_strip" not in figures.structure_strip([run._replace(system=bare)])[1]
+
+
+def test_ramachandran_compares_as_many_draws_as_frames(ala2, hinge):
+    """Held out and drawn from the same density: the distance is that of the training frames, which are as many."""
+    test, drawn = hinge(torch.randn(600, 2)), hinge(torch.randn(600, 2))
+    run = run_of(ala2, generate=lambda n: drawn[:n])._replace(data=Data(Batch.of(drawn[:200]), Batch.of(test)))
+    figure, numbers = figures.ramachandran([run])
+    assert numbers["ramachandran_distance"] == numbers["ramachandran_distance_of_training"] > 0
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["600 held-out frames", "600 draws of the model"]
+
+
+def test_other_runs_are_not_pooled_and_seeds_are():
+    one, other = straight_run(), straight_run(seed=1)
+    assert "log_z_lower_error" in figures.bounds([one, other])[1]
+    with pytest.raises(InputError, match="^bounds: expected runs that differ in their seeds alone; found 'some/experiment' and 'some/experiment prior-ard'; draw them"):
+        figures.bounds([one, other._replace(name="some/experiment prior-ard")])

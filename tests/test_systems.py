@@ -357,3 +357,14 @@ def test_a_frame_is_written_as_pdb_where_it_can_be(ala2, tmp_path):
     for system, broken in ((ala2, torch.full((66,), math.nan)), (ala2, torch.full((66,), -1e4)), (DoubleWell(), torch.ones(2))):
         file = write_frame(tmp_path / "worst", system, broken)
         assert file.name == "worst.npy" and np.array_equal(np.load(file), broken.numpy(), equal_nan=True)
+
+
+def test_backbone_is_that_of_the_residue_that_is_asked_for():
+    sequence, files = "ACE-GA-NME", ["amber96.xml", "amber96_obc.xml"]
+    first, third = (Peptide(sequence, files, 300.0, residue=residue) for residue in (None, 3))
+    frame = mdtraj.Trajectory(first.models.view(1, -1, 3).numpy(), first.topology)
+    phi, psi = mdtraj.compute_phi(frame)[1][0], mdtraj.compute_psi(frame)[1][0]
+    for molecule, index in ((first, 0), (third, 1)):
+        assert molecule.backbone(first.models)[0].numpy() == pytest.approx([phi[index], psi[index]], abs=1e-4)
+    with pytest.raises(InputError, match="system.residue: expected one that has both φ and ψ: 2, 3; found 1"):
+        Peptide(sequence, files, 300.0, residue=1)
