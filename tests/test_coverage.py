@@ -11,8 +11,10 @@ from predcg import figures
 from predcg.batch import Batch, Data
 from predcg.densities import Flow, StandardNormal
 from predcg.errors import InputError
+from predcg.importance import Weighted
 
 from predcg.model import Model
+from predcg.systems import DoubleWell
 from predcg.transforms import InternalCoordinates
 
 coverage = importlib.import_module("predcg.figures.coverage")
@@ -109,3 +111,21 @@ def test_a_latent_variable_explains_what_it_is_made_of(runs, monkeypatch):
     assert abs(numbers["r2_sin_ψ_ala2/reverse_kl"]) < 0.15  # ψ is independent of φ here; 20 neighbours leave 1/20
     assert numbers["r2_least_ala2/reverse_kl"] == min(value for name, value in numbers.items() if name.startswith("r2_"))
     assert numbers["l_percent_ala2/reverse_kl"] == 100
+
+
+def test_effective_sample_size_has_the_error_of_its_draws():
+    """Of weights 1 + [half of the draws]: 9/10, and the spread over repeats."""
+    repeated = [Weighted(torch.zeros(400, 1), (torch.rand(400) < 0.5).float() * math.log(2)) for _ in range(400)]
+    sizes = torch.tensor([one.effective_sample_size for one in repeated])
+    assert sizes.mean().item() == pytest.approx(0.9, abs=0.003)
+    assert repeated[0].effective_sample_size_error == pytest.approx(sizes.std().item(), rel=0.25)
+
+
+def test_a_draw_without_an_energy_is_no_draw(tmp_path):
+    lost = Weighted(torch.zeros(4, 2), torch.tensor([0.0, 1.0, -math.inf, math.nan]).nan_to_num(nan=-math.inf, neginf=-math.inf))
+    kept = lost.finite()
+    assert len(kept.x) == 2 and kept.log_z[0] == pytest.approx(lost.log_z[0])
+    kept.save(tmp_path, DoubleWell())
+    assert torch.equal(Weighted.load(tmp_path).log_w, kept.log_w)
+    with pytest.raises(FloatingPointError, match="none of 1 draws"):
+        Weighted(torch.zeros(1, 2), torch.tensor([-math.inf])).finite()
