@@ -143,7 +143,7 @@ def test_draws_of_a_run_without_data_are_weighted_and_its_last_temperature_is_to
     frames = mdtraj.load(str(folder / "draws/trajectory.dcd"), top=str(folder / "draws/topology.pdb"))
     x = torch.tensor(frames.xyz).flatten(1)
     assert len(weights) == len(x) == 200 and weights.mean() == pytest.approx(1, rel=1e-4)
-    log_w = (-loaded.system(x) - loaded.model.log_prob(x, 1)).double()
+    log_w = (-loaded.system(x) - loaded.model.log_prob(x, 1)).detach().double()
     assert torch.softmax(log_w, 0).numpy() == pytest.approx(weights / weights.sum(), abs=0.02)
     states = loaded.system.label(x)
     for index, name in enumerate(loaded.system.basins):
