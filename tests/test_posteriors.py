@@ -10,13 +10,13 @@ from predcg.batch import Batch
 from predcg.densities import FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.posteriors import GaussNewton, Laplace, UnitGaussNewton, Weights
+from predcg.posteriors import ConditionalGaussNewton, ConditionalLaplace, ConditionalUnitGaussNewton, Weights
 from predcg.priors import ARD, Flat, Gaussian, StudentT
 from predcg.transforms import Chain, RigidFrame, Unit
 
 N = 40
 LINEAR = {"hidden": [], "activations": [], "scale": FreeScale}
-KINDS = [Laplace, GaussNewton, UnitGaussNewton]
+KINDS = [ConditionalLaplace, ConditionalGaussNewton, ConditionalUnitGaussNewton]
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def normal_equations(model, batch, precision):
 def test_the_covariance_of_a_linear_gaussian_decoder_is_exact(ppca, prior, precision):
     model, batch = ppca
     exact = normal_equations(model, batch, precision)
-    factor = UnitGaussNewton()(model, prior, batch).spread["mean"]
+    factor = ConditionalUnitGaussNewton()(model, prior, batch).spread["mean"]
     assert torch.allclose(factor @ factor.mT, exact.inverse(), atol=1e-9)
-    for kind in (Laplace, GaussNewton):
+    for kind in (ConditionalLaplace, ConditionalGaussNewton):
         spread = kind()(model, prior, batch).spread["mean"]
         assert torch.allclose(spread**-2, exact.diagonal(dim1=1, dim2=2), rtol=1e-9)
 
@@ -83,7 +83,7 @@ def autograd_diagonal(model, batch, prior):
 @pytest.mark.parametrize("prior", [Flat(), Gaussian(1 / N, 2.0), ARD(1 / N), StudentT(0.5 / N, 0.1, 0.1)], ids=lambda prior: type(prior).__name__)
 def test_the_diagonal_is_that_of_the_hessian_with_the_floor_of_the_source(curved, prior):
     model, batch = curved
-    spread = Laplace(floor=0.5)(model, prior, batch).spread
+    spread = ConditionalLaplace(floor=0.5)(model, prior, batch).spread
     below = 0
     for name, curvature in autograd_diagonal(model, batch, prior).items():
         layer, kind = name.rsplit(".", 1)
@@ -162,7 +162,7 @@ def test_draws_have_the_spread_and_survive_the_disk(kind, ppca, tmp_path):
 def test_the_posterior_predictive_of_a_linear_decoder(ppca):
     """Var x_d = E|w_d|² + σ_d² + var(bias): z is standard normal, and uncertain weights add to the spread."""
     model, batch = ppca
-    weights = UnitGaussNewton()(model, Flat(), batch)
+    weights = ConditionalUnitGaussNewton()(model, Flat(), batch)
     variance = torch.stack([x.square().mean(0) for x in weights.predict(model, draws=400, frames=1000)]).mean(0)
     covariance = (factor := weights.spread["mean"]) @ factor.mT
     centre = torch.cat([model.decoder.mean.weight, model.decoder.mean.bias[:, None]], -1)

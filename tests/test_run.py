@@ -111,7 +111,7 @@ def test_the_posterior_of_a_run_is_kept(monkeypatch):
     loaded = run.load(the_folder())
     assert loaded.prior.weight == 1 / 40
     again = Laplace()(loaded.model, loaded.prior, loaded.data.train)
-    assert loaded.weights.spread.keys() == again.spread.keys() and len(again.spread) == 6
+    assert loaded.weights.spread.keys() == again.spread.keys() and len(again.spread) == 4
     for name, spread in again.spread.items():
         assert torch.allclose(loaded.weights.spread[name], spread, rtol=1e-6)
 
@@ -197,7 +197,7 @@ BAD = {
     "samples without gradients": (["experiment=double_well/reverse_kl", "decoder=mixture"], "objective: needs reparametrised samples, .*decoder GaussianMixtureMLP"),
     "encoder without a density": (["experiment=double_well/reverse_kl", "objective=reverse_kl", "encoder=deterministic"], "objective: the loss of the untrained model is inf"),
     "batch size": (["experiment=double_well/mixed", "batch_size=0"], "batch_size: expected a whole number >= 1; found 0"),
-    "posterior without torch's layers": (["experiment=double_well/forward_kl", "decoder=mixture", "posterior=laplace"], "posterior: expected a decoder whose weights are all in"),
+    "posterior without torch's layers": (["experiment=double_well/forward_kl", "decoder=mixture", "posterior=conditional_laplace"], "posterior: expected a decoder whose weights are all in"),
     "posterior without data": (["experiment=double_well/reverse_kl", "posterior=laplace"], "posterior: given data, and there are none"),
     "figure of a posterior": (["experiment=ala2/forward_kl", "figures=[rg_bands]"], "rg_bands is drawn of a posterior; choose posterior=laplace"),
     "prior without data": (["experiment=double_well/reverse_kl", "prior=ard"], "prior.weight: null means 1/N of N training frames, and there are none"),

@@ -1,7 +1,11 @@
 """Posteriors: how well the data determine the weights."""
 
-from predcg.posteriors.laplace import GaussNewton, Laplace, UnitGaussNewton
+from predcg.posteriors.conditional import ConditionalGaussNewton, ConditionalLaplace, ConditionalUnitGaussNewton
+from predcg.posteriors.laplace import Laplace, LastLayers
 from predcg.posteriors.posterior import Posterior, Weights
 from predcg.posteriors.spins import CompleteData, Joint, ObservedData
 
-__all__ = ["CompleteData", "GaussNewton", "Joint", "Laplace", "ObservedData", "Posterior", "UnitGaussNewton", "Weights"]
+__all__ = [
+    "CompleteData", "ConditionalGaussNewton", "ConditionalLaplace", "ConditionalUnitGaussNewton", "Joint", "Laplace", "LastLayers", "ObservedData",
+    "Posterior", "Weights",
+]  # fmt: skip

@@ -40,7 +40,7 @@ def gauss_newton(model: Model, batch: Batch) -> Curvature:
         base = decoder.base(decoder.features(z))
         normal = getattr(base, "base_dist", base)
         if not isinstance(normal, Normal):
-            raise InputError(f"posterior: Gauss-Newton expects a Gaussian decoder; found {type(normal).__name__}; choose posterior=laplace")
+            raise InputError(f"posterior: Gauss-Newton expects a Gaussian decoder; found {type(normal).__name__}; choose posterior=conditional_laplace")
         outputs = (normal.loc / normal.scale.detach(), 2**0.5 * normal.scale.log())
         slopes = [_by_unit(output, list(h.values())) for output in outputs if output.requires_grad]
         return [sum(slope.square().sum(0) for slope in column) for column in zip(*slopes, strict=True)]

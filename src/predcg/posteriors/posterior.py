@@ -13,9 +13,7 @@ from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.files import atomic
 from predcg.model import Model
-from predcg.posteriors.curvature import Curvature
 from predcg.priors import Prior
-from predcg.ranges import PositiveFloat
 
 
 class Weights:
@@ -71,51 +69,6 @@ class Posterior(ABC):
     @abstractmethod
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
         """The posterior given a trained model, the prior it was trained with and the frames it was trained on."""
-
-
-class ByLayer(Posterior):
-    """Weights of a decoder's linear layers, those of different layers independent.
-
-    The log posterior is N times what training maximises, N being Batch.effective_size: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective variables of
-    frame i; a precision that the prior learns is held at its mean ⟨τ⟩. Variances are not perturbed. Training need not end in a maximum, and
-    many weights leave the data as they are: a curvature below `floor` is replaced by 10 N, as the source does.
-
-    Args:
-        floor: smallest curvature that is trusted.
-
-    Raises:
-        InputError: a decoder with weights elsewhere than in torch.nn.Linear, or a deterministic one.
-
-    Source: Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109, equations 24 to 26; the floor from its code.
-    """
-
-    def __init__(self, floor: PositiveFloat = 0.5):
-        if not floor > 0:
-            raise InputError(f"posterior.floor: expected a positive curvature; found {floor}")
-        self.floor = floor
-
-    def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
-        needs_data(batch)
-        frames = batch.effective_size
-        share = frames * batch.w.double().unsqueeze(-1) / batch.w.double().sum()
-        spread = {}
-        for name, (v, curvature) in self.curvature(model, batch).items():
-            theta = model.decoder.get_submodule(name).weight.detach().double()
-            of_prior = nn.functional.pad(frames * prior.weight * prior.precision(theta), (0, 1))  # none on the bias
-            spread[name] = self.spread(v, curvature * share, of_prior, frames)
-        return Weights(spread)
-
-    @abstractmethod
-    def curvature(self, model: Model, batch: Batch) -> Curvature:
-        """Second derivatives by the output of each layer; see the module of this name."""
-
-    @abstractmethod
-    def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor, frames: float) -> Tensor:
-        """As in Weights, from a layer's inputs v, (N, in + 1), the curvature by its outputs, (N, out), and that of the prior, (out, in + 1)."""
-
-    def deviation(self, curvature: Tensor, frames: float) -> Tensor:
-        """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
-        return torch.where(curvature < self.floor, 10.0 * frames, curvature).rsqrt()
 
 
 def needs_data(batch: Batch) -> None:
