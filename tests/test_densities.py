@@ -179,6 +179,35 @@ def test_flow_has_no_seam(rounds):
     assert torch.allclose(q.log_prob(one), q.log_prob(other), atol=1e-5)
 
 
+def test_flow_is_the_density_of_what_its_noise_is_carried_to():
+    """log q against the noise's density and the determinant that autograd finds of the map from noise to s, given t."""
+    flow = Flow(context=1, size=4, folds=[1], bins=6, rounds=0, couplings=2, hidden=[8]).double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    q = flow.base(torch.tensor([0.3], dtype=torch.float64))
+    t, noise = torch.tensor([0.8], dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    others = q._others(t, q.h)
+    forward = others.transform.inv
+    slope = torch.autograd.functional.jacobian(forward, noise)
+    expected = -0.5 * noise @ noise - 1.5 * math.log(2 * math.pi) - torch.linalg.slogdet(slope).logabsdet
+    angle = q.turned(q.h).log_prob(t)
+    y = torch.cat([t, forward(noise)])
+    for shape in ((), (1,), (2, 5)):  # the matrix is inverted for any number of events at once
+        assert torch.allclose(q.log_prob(y.expand(*shape, -1)), (expected + angle).expand(shape))
+
+
+def test_the_gain_of_a_flow_is_that_of_its_initial_means():
+    """Means of angles turn over the range of z in proportion to both layers' factors while they are small."""
+    z = torch.linspace(-2, 2, 41).unsqueeze(-1)
+    means = []
+    for gain in (1.0, 4.0):
+        torch.manual_seed(3)
+        flow = Flow(context=1, size=2, folds=[1, 1], bins=4, rounds=0, couplings=0, hidden=[16, 16], gain=gain)
+        means.append(flow._turned(z).centre)
+    assert means[1].diff(dim=0).abs().sum() > 8 * means[0].diff(dim=0).abs().sum()
+
+
 def test_flow_of_a_wider_context_than_event():
     flow = torus(2)
     context, y = torch.randn(4, 5, 1, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)

@@ -361,9 +361,17 @@ def test_rg_of_several_numbers_of_variables(ala2, monkeypatch):
         assert numbers[f"rg_mean_nm_z{z}_reference"] == pytest.approx(rg * every.mean().item(), rel=1e-4)
         assert numbers[f"rg_sd_nm_z{z}_reference"] == pytest.approx(rg * every.std().item(), rel=1e-4)
     assert numbers["rg_mean_largest_difference_nm"] == pytest.approx(0.3 * rg, abs=0.02 * rg)
-    assert len(numbers) == 4 * 5 + 1
+    assert len(numbers) == 5 * 5 + 1
     _, numbers = figures.rg_histogram(runs[:1] * 2)
-    assert set(numbers) == {"rg_mean_nm", "rg_mean_nm_error", "rg_mean_nm_reference", "rg_sd_nm", "rg_sd_nm_error", "rg_sd_nm_reference"}
+    assert set(numbers) == {"rg_mean_nm", "rg_mean_nm_error", "rg_mean_nm_reference", "rg_sd_nm", "rg_sd_nm_error", "rg_sd_nm_reference", "rg_covered", "rg_covered_error"}
+
+
+def test_a_density_is_covered_where_it_is_within_the_scatter_of_draws():
+    """Sets of 100 draws of a uniform density on ten bins: binomial with mean 10 and sd 3; held out, eight bins have 10 % and two have 19 % and 1 %."""
+    held_out = np.repeat(np.arange(10) + 0.5, [10] * 8 + [19, 1])
+    covered = molecule._covered(held_out, 10 * np.random.default_rng(0).random(20_000), np.arange(11.0), 100)
+    assert covered == 0.8
+    assert molecule._covered(held_out, np.full(20_000, 0.5), np.arange(11.0), 100) == 0
 
 
 def test_mean_over_seeds_has_the_error_of_the_mean():

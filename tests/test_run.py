@@ -446,3 +446,21 @@ def test_wandb_online_without_a_key_is_refused_before_data(monkeypatch, capsys):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(Path("none").absolute()))
     assert "choose logger=none or logger.offline=true" in refused(monkeypatch, capsys, *QUICK[:4], "logger=wandb", "logger.offline=false")
+
+
+def test_frames_that_the_decoder_cannot_have_are_left_out_and_told(monkeypatch, capsys, ala2):
+    """A cis peptide bond: the model's torsions are bounded to the trans of the first model, and one frame would make the bound minus infinity."""
+    x = ala2.start(40).reshape(40, 22, 3).clone()
+    x += 0.001 * torch.randn(x.shape)
+    axis = (x[7, 16] - x[7, 14]) / (x[7, 16] - x[7, 14]).norm()  # C-N, about which all that follows turns by 180 degrees
+    behind = x[7, 17:] - x[7, 16]
+    x[7, 17:] = x[7, 16] + 2 * (behind @ axis).unsqueeze(-1) * axis - behind
+    Batch.of(x.flatten(1)).save(Path("frames.npz"))
+    small = ["acquisition=load", "acquisition.path=frames.npz", "steps=2", "epoch_steps=1", "logger=none", "figures=[training]", "folder=mine"]
+    assert call(monkeypatch, "experiment=ala2/forward_kl", *small) == 0
+    out = capsys.readouterr().out
+    assert "1 of " in out and "frames are left out: the decoder gives them no density" in out
+    loaded = run.load(Path("mine"))
+    assert len(loaded.data.train.x) + len(loaded.data.test.x) == 39
+    assert all(np.isfinite(row[name]) for row in loaded.history for name in row)
+    assert loaded.model.decoder.supports(x.flatten(1)).tolist() == [at != 7 for at in range(40)]

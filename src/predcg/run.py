@@ -61,6 +61,7 @@ def run(cfg: DictConfig) -> Path:
         made = folder if (folder / "config.yaml").exists() and not cfg.force else begin(folder, resolved)
         try:
             data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler, folder / "simulation")
+            data = Data(*(_possible(nouns, part, frames) for part, frames in zip(("training", "held-out"), data, strict=True)))
             nouns.prior.fit(data.train.effective_size)
             _rehearse(nouns, data.train.frames(slice(0, 2)))
             _infer(nouns, data.train.frames(slice(0, 2)))
@@ -167,6 +168,19 @@ def _rehearse(nouns: Nouns, batch: Batch) -> int:
     if not torch.isfinite(loss):
         raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one (found {roles})")
     return int(nouns.system.evaluations) - before
+
+
+def _possible(nouns: Nouns, part: str, frames: Batch) -> Batch:
+    """Without those frames to which the decoder can give no density; how many they are is said."""
+    possible = nouns.model.decoder.supports(frames.x)
+    lost = int((~possible).sum())
+    if not lost:
+        return frames
+    why = "the decoder gives them no density, as to peptide bonds and chiral centres that are not as in the system's first model"
+    if lost == len(possible):
+        raise InputError(f"decoder: expected {part} frames that it can have; found none among {lost}: {why}; mend the model in system.pdb, or choose decoder=molecule")
+    log.warning(f"{lost} of {len(possible)} {part} frames are left out: {why}")
+    return frames.frames(possible)
 
 
 def _infer(nouns: Nouns, batch: Batch) -> Weights | None:

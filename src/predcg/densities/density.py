@@ -24,6 +24,10 @@ class Density(LazyDistribution):
     def fit(self, context: Tensor | None = None, event: Tensor | None = None) -> None:
         """See the data that the density will be given as context or as event; most need not."""
 
+    def supports(self, event: Tensor) -> Tensor:
+        """Whether an event can have a density above zero, whatever the weights: (..., D) to (...,)."""
+        return torch.ones(event.shape[:-1], dtype=torch.bool, device=event.device)
+
     def information(self) -> dict[str, Tensor]:
         """Fisher information of one event, (k, k), of each parameter of k numbers, by its name; none where it is not known in closed form."""
         return {}
@@ -63,6 +67,9 @@ class Conditional(Density):
     def location(self, c: Tensor) -> Tensor:
         """The base's mean, carried to the event's own coordinates."""
         return self.transform.inv(self.base(self.features(c)).mean)
+
+    def supports(self, event: Tensor) -> Tensor:
+        return self.transform.call_and_ladj(event)[1] != -torch.inf
 
     def fit(self, context: Tensor | None = None, event: Tensor | None = None) -> None:
         if context is not None and isinstance(self.features, Transform):

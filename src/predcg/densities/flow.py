@@ -45,6 +45,9 @@ class Flow(Conditional):
             determines: all that is wider or has several modes, a latent variable has to tell apart.
         couplings: affine couplings of s.
         hidden: width of each hidden layer of every network.
+        gain: with rounds = 0, factor of the initial first layer of the network of the means; that of its last is 2.5 times as large. At 4 they go
+            round the whole circle from the start, which learning from the energy needs: what is not visited at first is not found. At 1 they
+            are smooth, which learning from data needs: neighbours in z are neighbours on the circle, and z is filled as p(z) asks.
 
     >>> x, log_q = Flow(context=1, size=5, folds=[1, 1], bins=8, rounds=2, couplings=2, hidden=[16])(torch.zeros(7, 1)).rsample_and_log_prob()
     >>> x.shape, log_q.shape
@@ -62,6 +65,7 @@ class Flow(Conditional):
         hidden: list[PositiveInt],
         features: Observable | Coordinates | None = None,
         transform: Coordinates | None = None,
+        gain: float = 4.0,
     ):
         super().__init__(context, size, features, transform)
         self.alone = not self.inputs and (len(folds) < 2 or not rounds)
@@ -82,9 +86,9 @@ class Flow(Conditional):
                 if isinstance(getattr(lazy, "hyper", None), MLP):
                     lazy.hyper[-1].weight.mul_(0.01)
                     lazy.hyper[-1].bias.zero_()
-            if self.mean is not None:  # over the whole circle from the start: what is not visited at first is not found
-                self.mean[0].weight.mul_(4.0)
-                self.mean[-1].weight[:periodic].mul_(10.0)
+            if self.mean is not None:
+                self.mean[0].weight.mul_(gain)
+                self.mean[-1].weight[:periodic].mul_(2.5 * gain)
 
     def base(self, h: Tensor) -> Distribution:
         if self.alone:  # one of the networks would have no input: they see a constant
@@ -146,7 +150,7 @@ class _Linear(Transform):
 
     def _inverse(self, y: Tensor) -> Tensor:
         # One system with many right-hand sides: as many systems, each with the same matrix, it would take most of a training step.
-        return torch.linalg.solve_triangular(self.lower.T, y.flatten(0, -2), upper=True, left=False).view_as(y) if y.ndim > 1 else self._inverse(y[None])[0]
+        return torch.linalg.solve_triangular(self.lower.T, y.flatten(0, -2), upper=True, left=False).reshape(y.shape) if y.ndim > 1 else self._inverse(y[None])[0]
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return x.new_zeros(x.shape[:-1])

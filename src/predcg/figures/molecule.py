@@ -62,7 +62,7 @@ def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.plot(span, span, color=EXACT, linestyle=":", label="equal")
     for these, marker, text in ((heavy, "o", "heavy atoms"), (~heavy, "^", "with hydrogen")):
         axes.errorbar(data.mean(0)[these], drawn.mean(0)[these], drawn.std(0)[these], fmt=marker, markersize=4, color=MODEL, ecolor="#e3b3ba", label=f"draws, {text}")
-        axes.plot(data.mean(0)[these], decoded.mean(0)[these], marker, markersize=4, color=DATA, label=f"decoded means, {text}")
+        axes.plot(data.mean(0)[these], decoded.mean(0)[these], marker, markersize=9, markerfacecolor="none", color=DATA, label=f"decoded means, {text}")
     axes.set(xlabel="mean bond length, data (nm)", ylabel="mean bond length, model (nm)")
     axes.legend(fontsize=7)
     return figure, {
@@ -77,7 +77,8 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Radius of gyration of the training frames, the held-out frames and the model; of several runs, one curve for each number of variables z.
 
     Numbers, means over seeds: mean and standard deviation in nm of the model, with those of all frames, training and held out, as
-    reference.
+    reference; rg_covered, the share of the 30 bins in which the held-out density lies where those of the model do, from 5 to 95 %, when each is
+    of as many draws as there are training frames (of at most 5,000).
     """
     data = runs[0].data
     measure = gyration(runs[0])
@@ -98,8 +99,8 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         with torch.no_grad():
             drawn = [measure(run.model.generate(10 * DRAWS)).squeeze(-1) for run in same]
         show(drawn[0], "model" if len(groups) == 1 else f"model, {size} variables", color=colour)
-        values = [{"rg_mean_nm": x.mean().item(), "rg_mean_nm_reference": every.mean().item(), "rg_sd_nm": x.std().item(), "rg_sd_nm_reference": every.std().item()}
-                  for x in drawn]  # fmt: skip
+        values = [{"rg_mean_nm": x.mean().item(), "rg_mean_nm_reference": every.mean().item(), "rg_sd_nm": x.std().item(), "rg_sd_nm_reference": every.std().item(),
+                   "rg_covered": _covered(test.numpy(), x.numpy(), bins, min(len(train), DRAWS // 2))} for x in drawn]  # fmt: skip
         numbers |= mean_over_seeds(values, "" if len(groups) == 1 else f"_z{size}")
     means = [numbers[name] for name in numbers if re.fullmatch(r"rg_mean_nm(_z\d+)?", name)]
     if len(means) > 1:
@@ -107,6 +108,14 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.set(xlabel="radius of gyration (nm)", ylabel="density (1/nm)")
     axes.legend(fontsize=8)
     return figure, numbers
+
+
+def _covered(held_out: np.ndarray, drawn: np.ndarray, bins: np.ndarray, size: int) -> float:
+    """Share of bins whose held-out density is within the 5 to 95 % range of those of sets of `size` draws."""
+    sets = drawn[: len(drawn) // size * size].reshape(-1, size)
+    low, high = np.quantile([np.histogram(values, bins)[0] / size for values in sets], (0.05, 0.95), axis=0, method="nearest")
+    share = np.histogram(held_out, bins)[0] / len(held_out)
+    return float(((share >= low) & (share <= high)).mean())
 
 
 def gyration(run: Run) -> RadiusOfGyration:
