@@ -44,15 +44,15 @@ def test_every_option_goes_with_an_experiment_or_is_refused_in_one_line(experime
 
 
 DROPPED = {
-    "decoder": (["experiment=ala2/forward_kl", "decoder=internal_flow"], "decoder=internal_flow does not take decoder.scale of the experiment"),
-    "nested": (["experiment=ala2/forward_kl", "decoder=gaussian"], "decoder=gaussian does not take decoder.scale.init of the experiment"),
+    "decoder": (["experiment=schoberl2019/ala2", "decoder=internal_flow"], "decoder=internal_flow does not take decoder.scale of the experiment"),
+    "nested": (["experiment=schoberl2019/ala2", "decoder=gaussian"], "decoder=gaussian does not take decoder.scale.init of the experiment"),
     "acquisition": (
         ["experiment=schoberl2015/em", "acquisition=load", "acquisition.path=x.npz"],
         "acquisition=load does not take acquisition.frames, acquisition.test_frames of the experiment",
     ),
     "objective": (["experiment=schoberl2015/long_range", "objective=exact_em"], "objective=exact_em does not take objective.samples of the experiment"),
     "sampler": (["experiment=ala2/replica_exchange", "sampler=hmc", "+sampler.mass=1"], None),
-    "its own": (["experiment=ala2/forward_kl", "decoder=molecule"], None),
+    "its own": (["experiment=schoberl2019/ala2", "decoder=molecule"], None),
 }
 
 
@@ -63,7 +63,7 @@ def test_what_an_experiment_sets_for_its_own_option_does_not_outlive_another_cho
         cfg = compose(overrides)
     assert [record.getMessage() for record in caplog.records] == ([f"{told}: left out"] if told else [])
     if name == "its own":
-        assert cfg.decoder.scale.init == -4.0
+        assert cfg.decoder.scale.init == -2.0
 
 
 def test_what_the_new_option_takes_too_stays():
@@ -74,4 +74,4 @@ def test_what_the_new_option_takes_too_stays():
 @pytest.mark.parametrize("key", ["decoder.scale.init=3", "++decoder.scale.init=3", "+decoder.depth=2"])
 def test_what_the_user_sets_is_refused_where_it_is_not_taken(key):
     with pytest.raises(InputError, match=f"^decoder: .*{key.split('.')[1].split('=')[0]}"):
-        build(compose(["experiment=ala2/forward_kl", "decoder=flow", key]))
+        build(compose(["experiment=schoberl2019/ala2", "decoder=flow", key]))

@@ -161,7 +161,7 @@ def groups():
 def test_every_group_option_can_be_selected(choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = "ala2/forward_kl" if choice.endswith(("=ala2", "=molecule", "=openmm")) else "double_well/forward_kl"
-    experiment = "schoberl2019/ala2_energy" if choice.endswith(("=cartesian", "=internal", "=internal_flow")) else experiment
+    experiment = "schoberl2019/ala2_energy" if choice.endswith(("=cartesian", "=internal", "=internal_flow", "=narrow_flow")) else experiment
     experiment = "schoberl2015/em" if re.search("=(spin|majority|.*em$|relative|gibbs|sgd|ising|.*_data$|weak)", choice) else experiment
     needed = {
         "objective=relative_entropy": ["decoder=majority_blocks"], "decoder=majority_blocks": ["objective=relative_entropy"],

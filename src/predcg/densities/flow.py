@@ -20,7 +20,7 @@ from predcg.densities.density import Conditional
 from predcg.densities.gaussian import Gaussian
 from predcg.densities.wrapped import WrappedNormal, wrapped
 from predcg.observables import Observable
-from predcg.ranges import NonNegativeInt, PositiveInt
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from predcg.transforms import Transform as Coordinates
 
 WIDEST = 0.5  # rad: the largest width of a wrapped normal; our choice
@@ -65,7 +65,7 @@ class Flow(Conditional):
         hidden: list[PositiveInt],
         features: Observable | Coordinates | None = None,
         transform: Coordinates | None = None,
-        gain: float = 4.0,
+        gain: PositiveFloat = 4.0,
     ):
         super().__init__(context, size, features, transform)
         self.alone = not self.inputs and (len(folds) < 2 or not rounds)
