@@ -288,7 +288,6 @@ REFUSED = {
     "GBSAOBCForce without a cut-off": lambda: altered("GBSAOBCForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic), "amber96_obc.xml"),
     "NonbondedForce without cut-off": lambda: altered("NonbondedForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic)),
     "NonbondedForce has them": lambda: altered("NonbondedForce", lambda force: force.setNonbondedMethod(force.PME)),
-    "no constraints": lambda: dipeptide(["amber96.xml"], constraints=app.HBonds),
 }
 
 

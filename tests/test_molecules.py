@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
+import torch
 from openmm import app, unit
 from scipy.integrate import quad
 
 from predcg.config import build, compose
 from predcg.errors import InputError
 from predcg.importance import draw
+from predcg.observables import Distances
+from predcg.samplers import Langevin
 from predcg.systems import Molecule
 
 KT = 8.314462618e-3 * 300.0
@@ -126,5 +129,111 @@ def test_atoms_on_one_line_have_no_frame(tmp_path):
     assert straight != text
     Path(files.pdb).write_text(straight)
     assert Molecule(files.pdb, files.forcefield, 300.0).frame is None
-    with pytest.raises(InputError, match="zmatrix: expected three bonded atoms that are not on one line; found none"):
+    with pytest.raises(InputError, match="expected a system with a frame"):
         build(compose(overrides(files, "ala2/reverse_kl")))
+
+
+def reordered(files: Files, order: list[int]) -> None:
+    """Write the PDB with its atoms in another order."""
+    lines = Path(files.pdb).read_text().splitlines()
+    atoms = [line for line in lines if line.startswith("HETATM")]
+    Path(files.pdb).write_text("\n".join([f"HETATM{new + 1:5d}{atoms[old][11:]}" for new, old in enumerate(order)] + ["END", ""]))
+
+
+def test_bonds_that_the_pdb_lacks_are_those_of_the_system(files, tmp_path):
+    whole = Molecule(files.pdb, files.forcefield, 300.0)
+    bare = Files("methanol", tmp_path, conect=False)
+    assert "CONECT" not in Path(bare.pdb).read_text()
+    bare = Molecule(bare.pdb, bare.forcefield, 300.0)
+    found = {frozenset((one.index, other.index)) for one, other in bare.topology.bonds}
+    assert found == set(map(frozenset, MOLECULES["methanol"][2])) and bare.frame is not None and len(bare.zmatrix["atoms"]) == 3
+    assert len(list(whole.topology.bonds)) == len(files.bonds)
+
+
+@pytest.mark.parametrize("conect", [True, False])
+def test_atoms_in_another_order_are_refused(conect, tmp_path):
+    files = Files("methanol", tmp_path, conect)
+    reordered(files, [1, 0, 2, 3, 4, 5])
+    message = r"expected the atoms of '.*system.xml' in its order; the first that differs is atom 0, LIG1-O1 of 15.999 g/mol in '.*', of 12.011 there"
+    with pytest.raises(InputError, match=message):
+        Molecule(files.pdb, files.forcefield, 300.0)
+
+
+def test_elements_in_order_with_other_bonds_are_refused(tmp_path):
+    """Two hydrogens of methanol change places: that of the alcohol with one of the methyl group."""
+    files = Files("methanol", tmp_path)
+    files.bonds = [(0, 1), (0, 5), (0, 3), (0, 4), (1, 2)]
+    Path(files.pdb).write_text(Path(files.pdb).read_text().replace("CONECT    1    2    3    4    5", "CONECT    1    2    6    4    5").replace("CONECT    2    1    6", "CONECT    2    1    3"))
+    with pytest.raises(InputError, match=r"the first that differ are atoms 0 \(LIG1-C0\) and 5 \(LIG1-H5\), bonded in '.*', not there; reorder"):
+        Molecule(files.pdb, files.forcefield, 300.0)
+
+
+def test_heavy_hydrogens_and_springs_across_angles_are_no_difference(tmp_path):
+    """Masses repartitioned to 3 g/mol of a hydrogen, and Urey-Bradley terms of harmonic bonds, as CHARMM has them."""
+    files = Files("methanol", tmp_path)
+    for heavy, hydrogen in ((0, 2), (0, 3), (0, 4), (1, 5)):
+        files.system.setParticleMass(hydrogen, 3.024)
+        files.system.setParticleMass(heavy, files.system.getParticleMass(heavy) - 2.016 * unit.dalton)
+    springs = openmm.HarmonicBondForce()
+    for i, _, k in files.angles:
+        springs.addBond(i, k, files.length(i, k), 1e4)
+    files.system.addForce(springs)
+    files.write(files.system)
+    molecule = Molecule(files.pdb, files.forcefield, 300.0)
+    assert {frozenset((one.index, other.index)) for one, other in molecule.topology.bonds} == set(map(frozenset, files.bonds))
+
+
+def whole(molecule: Molecule, x: torch.Tensor) -> bool:
+    """Whether no bond is off by a third."""
+    pairs = [[one.index, other.index] for one, other in molecule.topology.bonds]
+    length = Distances(pairs)
+    return bool((length(x) / length(molecule.models[:1]) - 1).abs().max() < 1 / 3)
+
+
+WATER = app.PDBFile(str(Path(app.__file__).parent / "data/tip3p.pdb"))
+
+
+def water(folder: Path) -> str:
+    """One water molecule of OpenMM's box."""
+    model = app.Modeller(WATER.topology, WATER.positions)
+    model.delete(list(WATER.topology.residues())[1:])
+    with open(folder / "water.pdb", "w") as file:
+        app.PDBFile.writeFile(model.topology, model.positions, file)
+    return str(folder / "water.pdb")
+
+
+def serialised(pdb: str, folder: Path, *files: str, **settings) -> list[str]:
+    topology, extra = app.PDBFile(pdb).topology, app.ForceField(*files)
+    if settings.pop("sites", False):
+        model = app.Modeller(topology, app.PDBFile(pdb).positions)
+        model.addExtraParticles(extra)
+        topology = model.topology
+        with open(pdb, "w") as file:
+            app.PDBFile.writeFile(topology, model.positions, file)
+    (folder / "system.xml").write_text(openmm.XmlSerializer.serialize(extra.createSystem(topology, **settings)))
+    return [str(folder / "system.xml")]
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_constraints_and_virtual_sites_are_refused_and_the_cures_work(workers, tmp_path):
+    """The cure that each refusal names gives a molecule that dynamics keep whole."""
+    pdb = water(tmp_path)
+    rigid = serialised(pdb, tmp_path, "tip3p.xml", constraints=app.HBonds)
+    with pytest.raises(InputError, match="expected no constraints; found 3, .*; make the System anew with constraints=None and rigidWater=False$"):
+        Molecule(pdb, rigid, 300.0, workers=workers)
+    cured = [serialised(pdb, tmp_path, "tip3p.xml", constraints=None, rigidWater=False)]
+    molecule = Molecule(pdb, *cured, 300.0, workers=workers)
+    assert whole(molecule, Langevin(0.001, 1.0, 10, 100).run(molecule, molecule.start(4), 10).x)
+    serialised(pdb, tmp_path, "tip4pew.xml", sites=True, rigidWater=False)
+    with pytest.raises(InputError, match="expected no virtual sites; found 1, .*; choose a force field without them, such as tip3p.xml for water$"):
+        Molecule(pdb, [str(tmp_path / "system.xml")], 300.0, workers=workers)
+    molecule = Molecule(water(tmp_path), ["tip3p.xml"], 300.0, workers=workers)
+    assert whole(molecule, Langevin(0.001, 1.0, 10, 100).run(molecule, molecule.start(4), 10).x)
+
+
+def test_a_frozen_atom_is_refused(tmp_path):
+    files = Files("water", tmp_path)
+    files.system.setParticleMass(0, 0.0)
+    files.write(files.system)
+    with pytest.raises(InputError, match="expected particles with masses; found 1 without, the first is 0"):
+        Molecule(files.pdb, files.forcefield, 300.0)

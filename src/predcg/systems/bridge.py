@@ -16,6 +16,7 @@ import numpy as np
 import openmm
 
 from predcg.errors import InputError
+from predcg.systems.particles import check_free
 from predcg.systems.worker import FAILED, receive, send
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Bridge:
         platform: name of an OpenMM platform; None takes the one that a short timing in the first worker finds fastest.
 
     Raises:
-        InputError: workers < 1, a platform that OpenMM does not have, virtual sites.
+        InputError: workers < 1, a platform that OpenMM does not have, constraints, virtual sites.
     """
 
     def __init__(self, system: openmm.System, workers: int, platform: str | None = None):
@@ -45,9 +46,7 @@ class Bridge:
         known = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
         if platform is not None and platform not in known:
             raise InputError(f"system.platform: expected one of {', '.join(known)}; found {platform!r}")
-        sites = sum(system.isVirtualSite(i) for i in range(system.getNumParticles()))
-        if sites:  # OpenMM leaves their forces in place after it has passed them on: the forces were no gradient
-            raise InputError(f"system: expected none but free particles; found {sites} virtual sites; choose a force field without them")
+        check_free(system)  # of a virtual site OpenMM leaves the force in place after it has passed it on: the forces were no gradient
         self.size = 3 * system.getNumParticles()
         self.workers = workers
         self.platform = platform

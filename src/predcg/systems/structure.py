@@ -13,6 +13,7 @@ from openmm import app, unit
 from predcg.errors import InputError
 from predcg.observables import Angles
 from predcg.systems.code import deserialise, force_field
+from predcg.systems.particles import bonds, check_free, match
 
 SHIPPED = Path(__file__).parent
 # Sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than 5 degrees from a line is on it; our choice.
@@ -34,7 +35,7 @@ def read_pdb(pdb: str) -> tuple[app.Topology, np.ndarray]:
 
 
 def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str | None, name: str) -> openmm.System:
-    """The OpenMM System of a topology, without cut-offs and constraints.
+    """The OpenMM System of a topology, without cut-offs and constraints; bonds that only a .prmtop or a System knows are added to the topology.
 
     Args:
         files: force-field files of OpenMM; or one AMBER .prmtop of the same atoms; or one serialised OpenMM System (.xml), taken as it is.
@@ -42,27 +43,29 @@ def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str 
         name: of the molecule, for messages.
 
     Raises:
-        InputError: files that cannot be read, residues or a number of atoms that do not fit.
+        InputError: files that cannot be read, residues or atoms that do not fit.
     """
     if implicit_solvent is not None and not files[0].endswith((".prmtop", ".parm7")):
         raise InputError(f"system.implicit_solvent: goes with an AMBER .prmtop; here {files} name the solvent, as in implicit/obc1.xml; leave it out")
     try:
         if files[0].endswith((".prmtop", ".parm7")):
-            system = _prmtop(files[0], implicit_solvent)
+            system, pairs = _prmtop(files[0], implicit_solvent)
         elif files[0].endswith(".xml") and Path(files[0]).is_file() and "<System" in Path(files[0]).read_text()[:200]:
             system = deserialise(files[0])
+            pairs = set(bonds(system))
         else:
             return _templates(topology, files, name)
     except InputError:
         raise
     except Exception as reason:
         raise InputError(f"system.forcefield: expected force-field files, an AMBER .prmtop or a System .xml; {files} fails with: {reason}") from reason
-    if system.getNumParticles() != topology.getNumAtoms():
-        raise InputError(f"system.forcefield: {files[0]!r} has {system.getNumParticles()} atoms and {name!r} {topology.getNumAtoms()}")
+    check_free(system)
+    match(topology, system, pairs, name, files[0])
     return system
 
 
-def _prmtop(path: str, implicit_solvent: str | None) -> openmm.System:
+def _prmtop(path: str, implicit_solvent: str | None) -> tuple[openmm.System, set[frozenset[int]]]:
+    """The System and the bonds of an AMBER file."""
     models = ("HCT", "OBC1", "OBC2", "GBn", "GBn2")
     if implicit_solvent not in (None, *models):
         raise InputError(f"system.implicit_solvent: expected one of {', '.join(models)}; found {implicit_solvent!r}")
@@ -70,7 +73,8 @@ def _prmtop(path: str, implicit_solvent: str | None) -> openmm.System:
         warnings.simplefilter("ignore", UserWarning)  # about radii other than the model's usual ones: the file decides
         model = getattr(app, implicit_solvent) if implicit_solvent else None
         prmtop = app.AmberPrmtopFile(path)
-        return prmtop.createSystem(app.NoCutoff, implicitSolvent=model, gbsaModel="ACE", rigidWater=False, removeCMMotion=False)
+        system = prmtop.createSystem(app.NoCutoff, implicitSolvent=model, gbsaModel="ACE", rigidWater=False, removeCMMotion=False)
+    return system, {frozenset((one.index, other.index)) for one, other in prmtop.topology.bonds()}
 
 
 def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.System:

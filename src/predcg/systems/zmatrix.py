@@ -8,7 +8,7 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
-from predcg.systems.forcefield.born import plain
+from predcg.systems.particles import plain
 from predcg.systems.structure import neighbours
 
 RIGID = 40.0  # kJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our choice

@@ -7,6 +7,7 @@ import numpy as np
 import openmm
 
 from predcg.errors import InputError
+from predcg.systems.particles import plain
 
 FALLBACK = "; use OpenMM itself with system.workers=2"
 NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
@@ -123,8 +124,3 @@ def _table(function: openmm.Discrete2DFunction) -> np.ndarray:
 def _unknown(force: openmm.Force, what: str) -> InputError:
     expected = "HCT, OBC1, OBC2, GBn or GBn2 without salt and cut-off"
     return InputError(f"system.forcefield: expected {force.getName()} to be {expected}; {what} belongs to none of them{FALLBACK}")
-
-
-def plain(quantity) -> float:
-    """A number in nm, ps, kJ/mol, rad and elementary charges, with or without a unit so far."""
-    return quantity.value_in_unit_system(openmm.unit.md_unit_system) if openmm.unit.is_quantity(quantity) else float(quantity)

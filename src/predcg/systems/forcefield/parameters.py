@@ -6,7 +6,8 @@ import numpy as np
 import openmm
 
 from predcg.errors import InputError
-from predcg.systems.forcefield.born import FALLBACK, BornParameters, plain, read_custom, read_obc2
+from predcg.systems.forcefield.born import FALLBACK, BornParameters, read_custom, read_obc2
+from predcg.systems.particles import check_free, plain
 
 COULOMB = 138.93545764438198  # kJ/mol nm per squared elementary charge: 1/(4πε_0) as OpenMM has it
 WITHOUT_ENERGY = (openmm.CMMotionRemover, openmm.MonteCarloBarostat, openmm.MonteCarloAnisotropicBarostat, openmm.MonteCarloMembraneBarostat)
@@ -40,8 +41,7 @@ class Parameters(NamedTuple):
 def read(system: openmm.System) -> Parameters:
     """Every force of the system. Raises InputError naming the first force or setting that has no translation."""
     n = system.getNumParticles()
-    if system.getNumConstraints() or any(system.isVirtualSite(i) for i in range(n)):
-        raise InputError(f"system.forcefield: expected no constraints and no virtual sites{FALLBACK}")
+    check_free(system)
     bonds, angles, torsions, maps, tables = [], [], {}, [], []
     pairs, born = np.zeros((3, n, n)), None
     for force in system.getForces():
