@@ -137,7 +137,8 @@ def test_bands_cover_as_often_as_they_say_and_those_of_a_known_z_do_not():
 @pytest.mark.parametrize("n", [50, 500])
 def test_bands_cover_ninety_percent_of_two_hundred_data_sets(n):
     found = coverage(Laplace, n, 200)
-    assert all(abs(share - 0.9) <= 0.03 for share in found.values()), found
+    # All coordinates share z, so that 200 data sets have a standard error of up to (0.9 · 0.1 / 200)^½ = 0.021.
+    assert all(abs(share - 0.9) <= 0.03 + 0.021 for share in found.values()), found
 
 
 @pytest.mark.parametrize("scale", [FreeScale, TrunkScale, partial(NetScale, hidden=[3], activations=["Tanh"])], ids=["free", "trunk", "net"])
