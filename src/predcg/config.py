@@ -208,7 +208,7 @@ def build(cfg: DictConfig) -> Nouns:
             cfg[key] = getattr(system, key, None)
             if cfg[key] is None:
                 kind = type(system).__name__
-                raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose another {users[0]} or system")
+                raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose {users[0]}=gaussian")
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
     callbacks = [callback for callback in (construct(cfg, "callbacks") or {}).values() if callback]
@@ -230,4 +230,5 @@ def construct(cfg: DictConfig, key: str) -> Any:
         found = f"{str(reason).split(chr(39))[1]}, which is not there in this configuration"
         raise InputError(f"{key}: {cfg[key]._target_.split('.')[-1]} goes by {found}; choose another {key}, or what has it") from reason
     except (HydraException, OmegaConfBaseException, TypeError) as reason:
-        raise InputError(f"{key}: {explain(reason)}") from reason
+        text = explain(reason)
+        raise InputError(text if re.match(rf"{key}[.:]", text) else f"{key}: {text}") from reason

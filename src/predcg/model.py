@@ -34,7 +34,12 @@ class Model(nn.Module):
     def draw(self, n: int, samples: int) -> tuple[Tensor, Tensor]:
         """n draws of x, (n, D), with log p(x) as `log_prob` estimates it from the generating z and `samples` others, (n,); exact where z has no coordinates."""
         z = self.latent().sample((n,))
-        x, log_p = sample_with_log_prob(self.decoder(z))
+        decoded = self.decoder(z)
+        if decoded.has_rsample:
+            x, log_p = sample_with_log_prob(decoded)
+        else:  # of a mixture: no slopes are needed here
+            x = decoded.sample()
+            log_p = decoded.log_prob(x)
         return x, self.log_prob(x, samples, z) if z.shape[-1] else log_p
 
     def cv(self, x: Tensor) -> Tensor:

@@ -164,7 +164,7 @@ def _rehearse(nouns: Nouns, batch: Batch) -> int:
     except InputError as reason:
         raise InputError(f"{reason} (found {roles})") from reason
     except FloatingPointError as reason:
-        raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system (found {roles})") from reason
+        raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system, and an encoder with a density (found {roles})") from reason
     if not torch.isfinite(loss):
         raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one (found {roles})")
     return int(nouns.system.evaluations) - before

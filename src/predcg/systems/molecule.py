@@ -134,7 +134,7 @@ class Molecule(System):
     def zmatrix(self) -> dict[str, list]:
         """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model. Raises InputError where there is no frame."""
         if self.frame is None:
-            raise InputError("zmatrix: expected three bonded atoms that are not on one line; found none; choose a decoder in Cartesian coordinates")
+            raise InputError("zmatrix: expected three bonded atoms that are not on one line; found none; choose decoder=gaussian")
         return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame, self.kt)
 
     @property
