@@ -1,7 +1,5 @@
 """The run folder: whose it is, what it holds, when it is finished."""
 
-import hashlib
-import json
 import os
 import platform
 import shutil
@@ -16,10 +14,10 @@ from yaml import YAMLError
 
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
+from predcg.inputs import COPIES, INPUTS, contents, keep, recorded
 
 # What may differ between two calls of one run.
 IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures"}
-INPUTS = "inputs.json"  # content of the files that the configuration names, which belongs to what makes a run the same
 NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}  # that every configuration of a run has
 PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
 
@@ -45,27 +43,14 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 f"folder: {folder} holds a run of another configuration ({key}: {there.get(key)} there, {resolved.get(key)} now);"
                 " choose another folder=..., or replace it with force=true"
             )
-    before = json.loads((folder / INPUTS).read_text()) if (folder / INPUTS).exists() else {}  # which folders of earlier versions lack
-    for path, now in inputs(resolved).items():
+    before = recorded(folder)
+    for path, now in contents(resolved).items():
         if before.get(path, now) != now:
             raise InputError(
                 f"folder: {folder} holds a run of another configuration (the content of {path} has changed since);"
                 " choose another folder=..., or replace it with force=true"
             )
     return (folder / "finished").exists()
-
-
-def inputs(resolved: dict) -> dict[str, str]:
-    """SHA-256 of the content of every file that system and acquisition name."""
-    named, pending = {}, [resolved[key] for key in ("system", "acquisition")]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict | list):
-            pending += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, str) and Path(value).is_file():
-            with Path(value).open("rb") as file:
-                named[value] = hashlib.file_digest(file, "sha256").hexdigest()
-    return named
 
 
 def _configuration(folder: Path) -> dict | None:
@@ -78,7 +63,7 @@ def _configuration(folder: Path) -> dict | None:
 
 
 def begin(folder: Path, resolved: dict) -> Path:
-    """Write the configuration into an empty folder, or into that of a run which is replaced by force; return the topmost folder made."""
+    """Write configuration and input files into an empty folder, or into that of a run which is replaced by force; return the topmost folder made."""
     if resolved["force"] and folder.exists():  # a run folder: is_finished has refused any other
         shutil.rmtree(folder)
     made = folder
@@ -86,13 +71,13 @@ def begin(folder: Path, resolved: dict) -> Path:
         made = made.parent
     with atomic(folder / "config.yaml") as temporary:
         OmegaConf.save(OmegaConf.create(resolved | {"force": False, "trust_code": False}), temporary)
-    write_json(folder / INPUTS, inputs(resolved))
+    keep(folder, resolved)
     return made
 
 
 def withdraw(folder: Path, made: Path) -> None:
     """Undo `begin` where nothing has been written since."""
-    if {path.name for path in folder.iterdir()} == {"config.yaml", INPUTS}:
+    if {path.name for path in folder.iterdir()} <= {"config.yaml", INPUTS, COPIES}:
         shutil.rmtree(made)
 
 

@@ -14,6 +14,7 @@ from predcg.config import Nouns, build, construct
 from predcg.errors import InputError, NonFiniteError
 from predcg.files import write_json
 from predcg.folder import begin, finish, is_finished, withdraw
+from predcg.inputs import kept
 from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
 from predcg.report import FAILED, draw, final_beta, weigh
@@ -115,7 +116,7 @@ def run(cfg: DictConfig) -> Path:
 
 
 def load(folder: Path | str, checkpoint: str | None = None) -> Run:
-    """Rebuild a run from its folder alone.
+    """Rebuild a run from its folder alone, wherever it is now: the files of its system are in it.
 
     Args:
         folder: the run folder.
@@ -126,6 +127,7 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
     """
     folder = Path(folder).expanduser()
     cfg = OmegaConf.load(folder / "config.yaml")
+    cfg.system = kept(folder, OmegaConf.to_container(cfg)["system"])
     nouns = build(cfg)
     module = _training(nouns)
     configured = cfg.get("checkpoint", "last")  # which run folders of earlier versions lack
