@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from predcg import cli, draw, gallery
 from predcg.config import compose
 from predcg.errors import InputError
+from predcg.inputs import keep
 from predcg.run import load, run
 from predcg.systems import Molecule, Peptide, trusted_code
 
@@ -120,6 +121,7 @@ def test_a_stranger_s_run_folder_runs_no_code():
     there = OmegaConf.load("theirs/config.yaml")
     assert there.trust_code is False
     OmegaConf.save(OmegaConf.merge(there, {"trust_code": True}), "theirs/config.yaml")
+    keep(Path("theirs"), OmegaConf.to_container(there))  # the copy in the folder, with its hash
     with pytest.raises(InputError, match="holds code"):
         load(Path("theirs"))
     assert not ran()

@@ -27,7 +27,7 @@ from predcg.overrides import label, readable
 from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import ReplicaExchange, Sampler
-from predcg.schema import check
+from predcg.schema import check, make_lists
 from predcg.systems import System
 from predcg.training import AdaptiveTempering, check_optimizer, check_trainer
 
@@ -70,6 +70,7 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     check_targets(plain)
     forget(plain, hydra_node.overrides.task, chosen)
     OmegaConf.set_struct(plain, True)
+    make_lists(plain)
     check(plain)
     fit_epochs(plain)
     return plain

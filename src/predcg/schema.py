@@ -71,6 +71,13 @@ def check(cfg: DictConfig) -> None:
         check_value(**value)
 
 
+def make_lists(cfg: DictConfig) -> None:
+    """Put a list of one for every text where a list of texts is meant, as in figures=training or system.forcefield=amber96.xml."""
+    for value in list(values(cfg)):
+        if isinstance(value["found"], str) and not _admits(value["hint"], value["found"]) and _admits(value["hint"], [value["found"]]):
+            OmegaConf.update(cfg, value["path"], [value["found"]])
+
+
 def check_value(path: str, hint: Any, found: Any) -> None:
     """Raise InputError on a value that the annotation does not admit.
 

@@ -31,6 +31,15 @@ def trusted_code(yes: bool = True) -> Iterator[None]:
         _trusted.reset(token)
 
 
+def paths(given: str | Path | list[str | Path]) -> list[str]:
+    """Paths as texts, with the user's home for `~`; a single one is a list of one.
+
+    >>> paths("amber96.xml"), paths([Path("a.prmtop")])
+    (['amber96.xml'], ['a.prmtop'])
+    """
+    return [os.path.expanduser(one) for one in ([given] if isinstance(given, str | Path) else given)]
+
+
 def force_field(files: list[str]) -> app.ForceField:
     """OpenMM's ForceField. Raises InputError where a file, or one that it includes, has code in it and is not OpenMM's own."""
     for path, root in () if _trusted.get() else _foreign(files):

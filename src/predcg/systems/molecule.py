@@ -16,6 +16,7 @@ from predcg.errors import InputError
 from predcg.observables import Dihedrals
 from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.systems.bridge import Bridge
+from predcg.systems.code import paths
 from predcg.systems.forcefield import Batched
 from predcg.systems.peptide import build
 from predcg.systems.structure import frame_atoms, parametrise, phi_psi_of, read_pdb
@@ -33,8 +34,8 @@ class Molecule(System):
     processes. A second derivative is refused.
 
     Args:
-        pdb: path of a PDB file, or the name of one shipped with the program; its models are the starting structures.
-        forcefield: OpenMM force-field files; or one AMBER .prmtop; or one serialised OpenMM System.
+        pdb: path of a PDB or mmCIF file, or the name of one shipped with the program; its models are the starting structures.
+        forcefield: OpenMM force-field files, a list or a single one; or one AMBER .prmtop; or one serialised OpenMM System.
         temperature_kelvin: temperature T of the target.
         basins: name to {dihedral name: [centre, half width]} in degrees, on the dihedrals phi and psi.
         workers: None for the batched form; a number takes OpenMM itself, in so many processes: for forces that the batched form lacks.
@@ -53,7 +54,7 @@ class Molecule(System):
     def __init__(
         self,
         pdb: str,
-        forcefield: list[str],
+        forcefield: list[str] | str,
         temperature_kelvin: PositiveFloat,
         basins: dict[str, dict[str, list[float]]] | None = None,
         workers: PositiveInt | None = None,
@@ -61,7 +62,7 @@ class Molecule(System):
         residue: int | None = None,
     ):
         topology, models = read_pdb(pdb)
-        self._assemble(topology, models, parametrise(topology, list(forcefield), implicit_solvent, pdb), temperature_kelvin, basins, workers, residue)
+        self._assemble(topology, models, parametrise(topology, paths(forcefield), implicit_solvent, pdb), temperature_kelvin, basins, workers, residue)
 
     def _assemble(
         self, topology: app.Topology, models: np.ndarray, system: openmm.System, temperature_kelvin: float, basins: dict | None, workers: int | None,
@@ -165,14 +166,14 @@ class Peptide(Molecule):
     def __init__(
         self,
         sequence: str,
-        forcefield: list[str],
+        forcefield: list[str] | str,
         temperature_kelvin: PositiveFloat,
         basins: dict[str, dict[str, list[float]]] | None = None,
         workers: PositiveInt | None = None,
         residue: int | None = None,
     ):
-        topology, x = build(sequence, list(forcefield))
-        self._assemble(topology, x[None], parametrise(topology, list(forcefield), None, sequence), temperature_kelvin, basins, workers, residue)
+        topology, x = build(sequence, forcefield)
+        self._assemble(topology, x[None], parametrise(topology, paths(forcefield), None, sequence), temperature_kelvin, basins, workers, residue)
 
 
 class _Energy(torch.autograd.Function):

@@ -5,7 +5,7 @@ import openmm
 from openmm import app, unit
 
 from predcg.errors import InputError
-from predcg.systems.code import force_field
+from predcg.systems.code import force_field, paths
 
 LETTERS = dict(
     zip(
@@ -28,7 +28,7 @@ TORSIONS = {
 BONDED = openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce
 
 
-def build(sequence: str, forcefield: list[str], phi_degrees: float = -120.0, psi_degrees: float = 140.0) -> tuple[app.Topology, np.ndarray]:
+def build(sequence: str, forcefield: list[str] | str, phi_degrees: float = -120.0, psi_degrees: float = 140.0) -> tuple[app.Topology, np.ndarray]:
     """Topology and positions in nm, (n_atoms, 3), of a peptide whose energy is minimised from one backbone conformation.
 
     Residues are L and trans; D, E, K, R and ends without a cap are charged, H is neutral (hydrogen on NE2), C is reduced. The
@@ -48,6 +48,7 @@ def build(sequence: str, forcefield: list[str], phi_degrees: float = -120.0, psi
     (['ACE', 'ALA', 'NME'], (22, 3))
     """
     names, templates = _residues(sequence)
+    forcefield = paths(forcefield)
     try:
         field = force_field(forcefield)
         topology = _topology(names, templates, field)
@@ -55,7 +56,7 @@ def build(sequence: str, forcefield: list[str], phi_degrees: float = -120.0, psi
     except InputError:
         raise
     except Exception as reason:
-        raise InputError(f"forcefield: expected OpenMM force-field files for {sequence!r}; {list(forcefield)} fails with: {reason}") from reason
+        raise InputError(f"forcefield: expected OpenMM force-field files for {sequence!r}; {forcefield} fails with: {reason}") from reason
     return topology, _minimise(topology, system, _place(topology, {"CA": phi_degrees, "C": psi_degrees, "CB": -65.0}))
 
 

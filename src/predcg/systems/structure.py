@@ -1,6 +1,8 @@
 """From files to the parts of a molecule: topology, starting structures, OpenMM System, and what the topology tells."""
 
+import os
 import warnings
+import xml.etree.ElementTree as etree
 from itertools import combinations
 from pathlib import Path
 
@@ -16,22 +18,40 @@ from predcg.systems.code import deserialise, force_field
 from predcg.systems.particles import bonds, check_free, match
 
 SHIPPED = Path(__file__).parent
+MMCIF = {".cif", ".mmcif", ".pdbx"}
+RESTART = "it has coordinates only: write a PDB with `ambpdb -p <prmtop> -c {0} > {1}.pdb`"
+TOPOLOGY = "it has no coordinates: it is for system.forcefield; write a PDB with `ambpdb -p {0} -c <rst7> > {1}.pdb`"
+CURES = {  # of what users have instead of a PDB
+    ".gro": "write a PDB with `gmx editconf -f {0} -o {1}.pdb`",
+    **dict.fromkeys([".rst7", ".inpcrd", ".ncrst", ".restrt"], RESTART),
+    **dict.fromkeys([".prmtop", ".parm7"], TOPOLOGY),
+    **dict.fromkeys([".dcd", ".xtc", ".trr", ".nc", ".h5"], "frames are for acquisition.path; the system takes its atoms, and where it starts, from one structure"),
+    ".xml": "write the positions of an OpenMM State with app.PDBFile.writeFile",
+}
 # Sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than 5 degrees from a line is on it; our choice.
 BENT, STRAIGHT = 0.5, 0.09
 
 
 def read_pdb(pdb: str) -> tuple[app.Topology, np.ndarray]:
-    """Topology and models in nm, (models, n_atoms, 3), of a path or of the name of a shipped file. Raises InputError on any other."""
-    path = Path(pdb) if Path(pdb).exists() else SHIPPED / pdb
+    """Topology and models in nm, (models, n_atoms, 3), of the path of a PDB or mmCIF file or of the name of a shipped one. Raises InputError on any other."""
+    path = Path(os.path.expanduser(pdb))
+    path = path if path.exists() else SHIPPED / path
     if not path.is_file():
         shipped = ", ".join(sorted(file.name for file in SHIPPED.glob("*.pdb")))
         raise InputError(f"system.pdb: expected a PDB file; found nothing at {pdb!r}; give an existing path, or one of {shipped}")
+    suffix = path.suffix.lower()
+    if suffix in CURES:
+        raise InputError(f"system.pdb: expected a PDB or mmCIF file; found {path.name!r}; {CURES[suffix].format(path.name, path.stem)}")
     try:
-        structure = app.PDBFile(str(path))
+        structure = (app.PDBxFile if suffix in MMCIF else app.PDBFile)(str(path))
+        models = [structure.getPositions(asNumpy=True, frame=i).value_in_unit(unit.nanometer) for i in range(structure.getNumFrames())]
     except Exception as reason:
-        raise InputError(f"system.pdb: expected a readable PDB file; {pdb!r} fails with: {reason}") from reason
-    frames = range(structure.getNumFrames())
-    return structure.topology, np.stack([structure.getPositions(asNumpy=True, frame=i).value_in_unit(unit.nanometer) for i in frames])
+        told = "there is no atom in it" if isinstance(reason, IndexError) else f"it fails with: {' '.join(str(reason).split())[:200]}"
+        raise InputError(f"system.pdb: expected a readable PDB or mmCIF file; found {pdb!r}; {told}") from reason
+    sizes = sorted({len(model) for model in models})
+    if sizes != [structure.topology.getNumAtoms()]:
+        raise InputError(f"system.pdb: expected models of the same atoms; those of {pdb!r} have {', '.join(map(str, sizes))} atoms; leave the odd ones out")
+    return structure.topology, np.stack(models)
 
 
 def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str | None, name: str) -> openmm.System:
@@ -45,12 +65,17 @@ def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str 
     Raises:
         InputError: files that cannot be read, residues or atoms that do not fit.
     """
+    if not files:
+        raise InputError("system.forcefield: expected force-field files, an AMBER .prmtop or a System .xml; found an empty list")
     if implicit_solvent is not None and not files[0].endswith((".prmtop", ".parm7")):
         raise InputError(f"system.implicit_solvent: goes with an AMBER .prmtop; here {files} name the solvent, as in implicit/obc1.xml; leave it out")
     try:
-        if files[0].endswith((".prmtop", ".parm7")):
+        kinds = [_kind(file) for file in files]
+        if len(files) > 1 and (alone := [file for file, kind in zip(files, kinds, strict=True) if kind != "ForceField"]):
+            raise InputError(f"system.forcefield: {alone[0]!r} holds all forces and stands alone; found {files}; leave the others out")
+        if kinds == ["prmtop"]:
             system, pairs = _prmtop(files[0], implicit_solvent)
-        elif files[0].endswith(".xml") and Path(files[0]).is_file() and "<System" in Path(files[0]).read_text()[:200]:
+        elif kinds == ["System"]:
             system = deserialise(files[0])
             pairs = set(bonds(system))
         else:
@@ -62,6 +87,19 @@ def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str 
     check_free(system)
     match(topology, system, pairs, name, files[0])
     return system
+
+
+def _kind(file: str) -> str:
+    """prmtop, System or ForceField; what is not there yet OpenMM looks for among its own. Raises InputError on any other XML."""
+    if file.endswith((".prmtop", ".parm7")):
+        return "prmtop"
+    if not file.endswith(".xml") or not Path(file).is_file():
+        return "ForceField"
+    tag = next(etree.iterparse(file, events=["start"]))[1].tag
+    if tag not in ("ForceField", "System"):
+        cure = "serialise the System itself, XmlSerializer.serialize(system)" if tag in ("State", "Integrator") else "give OpenMM force-field files"
+        raise InputError(f"system.forcefield: expected a <ForceField> or a <System>; {file!r} is a <{tag}>, which holds no forces; {cure}")
+    return tag
 
 
 def _prmtop(path: str, implicit_solvent: str | None) -> tuple[openmm.System, set[frozenset[int]]]:

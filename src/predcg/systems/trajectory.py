@@ -1,5 +1,6 @@
 """Configurations from files, checked before anything is learnt from them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
         InputError: a missing or unreadable file, another number of atoms, other elements, a bare array without unit, a stride < 1,
             a selection that fits neither mdtraj nor the file, NaN or inf, bonds far off the force field's (systems.bonds), unequal weights or temperatures.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise InputError(f"acquisition.path: expected a file; found nothing at {path!r}")
     bare = file.suffix in {".npy", ".txt"}
@@ -141,7 +142,7 @@ def _trajectory(file: Path, system: System, topology: str | None, stride: int, a
         raise InputError(f"acquisition.path: expected one of {', '.join(sorted(ARRAYS | OWN_TOPOLOGY | TRAJECTORIES))}; found {file.name!r}; {cure}")
     ours, index = getattr(system, "topology", None), None
     own = file.suffix in OWN_TOPOLOGY
-    theirs = mdtraj.load_topology(str(file)) if own else mdtraj.load_topology(str(Path(topology).expanduser())) if topology is not None else ours
+    theirs = mdtraj.load_topology(str(file)) if own else mdtraj.load_topology(os.path.expanduser(topology)) if topology is not None else ours
     if theirs is None or (atoms is not None and not own and topology is None):
         raise InputError(f"acquisition.topology: {file.suffix} files have none of their own; give the path of a PDB file of all their atoms")
     top = {} if own else {"top": theirs}
