@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Load(Acquisition):
-    """Frames of files; the last `test_fraction` of them, in the order of the files and within each, is held out, so that only the two at the cut are neighbours.
+    """Frames of files; the last `test_fraction` of them, in the order of the files and within each, is held out: frames near the cut have neighbours beyond it.
 
-    Of several files the cut is at that end of a file, but the last, which is nearest to it, if the held-out share is then at most half as large again or as small:
-    so no frame has a neighbour on the other side.
+    Of several files the cut is at the nearest end of one where the held-out share is then 0.5 to 1.5 times the asked, so that no file is on both sides; else
+    it is within a file. Where one simulation was written into several files, frames at their ends are neighbours all the same.
 
     Frames whose chiral centres differ from those of the system's first model are refused; frames that occur twice are reported.
 
