@@ -84,6 +84,30 @@ def test_frames_torn_by_a_box_are_made_whole(frames, ala2, tmp_path, caplog):
         read_frames(str(tmp_path / "boxless.dcd"), ala2)
 
 
+@pytest.mark.parametrize("angles", [[90.0, 90.0, 90.0], [70.0, 65.0, 60.0]])
+def test_molecules_in_different_images_are_put_together(angles, ala2, tmp_path, monkeypatch, caplog):
+    """Energies are those before the box; and a torn molecule among several is made whole first."""
+    caplog.set_level(logging.INFO, "predcg")
+    monkeypatch.chdir(tmp_path)
+    r = ala2.models[0].view(-1, 3)
+    two = app.Modeller(ala2.topology.to_openmm(), r.numpy() * unit.nanometer)  # as large as each other: the first stays
+    two.add(ala2.topology.to_openmm(), (r + torch.tensor([0.3, 0.9, 0.2])).numpy() * unit.nanometer)
+    with open("two.pdb", "w") as file:
+        app.PDBFile.writeFile(two.topology, two.positions, file)
+    system = Molecule("two.pdb", ["amber96.xml"], 300.0)
+    x = system.models[:1].repeat(5, 1) + 0.001 * torch.randn(5, 132)
+    frames = mdtraj.Trajectory(x.view(5, -1, 3).numpy().copy(), system.topology, unitcell_lengths=np.full((5, 3), 3.0), unitcell_angles=np.full((5, 3), angles))
+    frames.xyz[1:, 22:] += np.array([[1, 0, 0], [0, -1, 2], [-1, 1, 1], [3, 2, -1]])[:, None] @ frames.unitcell_vectors[1:]
+    frames.xyz[2, 30:] += frames.unitcell_vectors[2, 0]
+    frames.save("parted.dcd")
+    read = read_frames("parted.dcd", system)
+    assert torch.allclose(system(read), system(x), rtol=1e-3) and torch.allclose(torch.pdist(read.view(5, 44, 3)[2]), torch.pdist(x.view(5, 44, 3)[2]), atol=1e-4)
+    assert "torn the molecule in 1 of 5 frames" in caplog.text and "images: the periodic box had parted molecules in 4 of 5 frames" in caplog.text
+    frames.unitcell_lengths = np.full((5, 3), 0.1)  # no box
+    frames[:2].save("dummy.dcd")
+    assert torch.allclose(read_frames("dummy.dcd", system), torch.from_numpy(frames.xyz[:2].reshape(2, -1)))
+
+
 @pytest.mark.parametrize(("scale", "unit_said", "guess"), [(1.0, "angstrom", "10 times too small: is the unit nanometer"), (10.0, "nanometer", "too large: is the unit angstrom")])
 def test_the_wrong_unit_is_guessed(scale, unit_said, guess, frames, ala2, tmp_path):
     np.save(tmp_path / "a.npy", scale * frames.numpy())

@@ -1,6 +1,7 @@
 """Bond lengths of configurations against the force field's: the one test of unit, order of atoms and periodic box."""
 
 import logging
+from itertools import product
 
 import mdtraj
 import numpy as np
@@ -13,6 +14,7 @@ from predcg.systems.system import System
 log = logging.getLogger(__name__)
 # A bond may be off by this share of its length and so many thermal widths √(kT/k) more: hot dynamics and crystals are far within; our choice.
 SHARE, WIDTHS = 0.3, 6.0
+SPACE_NM3 = 0.005  # for an atom in a box: solids have more; with less it is no box, as the 1 Å of a PDB without one; our choice
 NEAREST_NM = 0.07, 0.25  # of an atom of any molecule, from hydrogen to disulfide; our choice
 
 
@@ -32,10 +34,17 @@ def lengths(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def whole(system: System, x: np.ndarray, box: np.ndarray | None, name: str) -> np.ndarray:
-    """The configurations, (N, D), with molecules that a periodic box, (N, 3, 3) in nm, has torn made whole, and a line that says so; others as they are."""
+    """The configurations, (N, D), as they are without a periodic box, (N, 3, 3) in nm, which energies do not know: a molecule that it has torn is made whole,
+    several are put together, each with a line that says so; others as they are."""
+    if box is None or getattr(system, "topology", None) is None or not (np.abs(np.linalg.det(box)) > SPACE_NM3 * x.shape[-1] / 3).all():
+        return x
+    return _together(system, _mended(system, x, box, name), box, name)
+
+
+def _mended(system: System, x: np.ndarray, box: np.ndarray, name: str) -> np.ndarray:
     pairs, rest, far = lengths(system)
     torn = (np.abs(_distances(x, pairs) - rest) > far).any(-1)
-    if box is None or not torn.any():
+    if not torn.any():
         return x
     frames = mdtraj.Trajectory(x[torn].reshape(torn.sum(), -1, 3), system.topology)
     frames.unitcell_vectors = box[torn]
@@ -45,6 +54,24 @@ def whole(system: System, x: np.ndarray, box: np.ndarray | None, name: str) -> n
     if mended:
         log.info("bonds: the periodic box had torn the molecule in %d of %d frames of %s: made whole", mended, len(x), name)
     return x
+
+
+def _together(system: System, x: np.ndarray, box: np.ndarray, name: str) -> np.ndarray:
+    """Every molecule in that image whose centre is nearest to the largest one's."""
+    molecules = system.topology.find_molecules() if system.topology.n_bonds else [set(system.topology.atoms)]
+    first, *others = ([atom.index for atom in molecule] for molecule in sorted(molecules, key=len, reverse=True))
+    r, near = x.reshape(len(x), -1, 3).copy(), np.array(list(product((-1, 0, 1), repeat=3))) @ box
+    moved = np.zeros(len(x), dtype=bool)
+    for atoms in others:
+        apart = r[:, atoms].mean(1) - r[:, first].mean(1)
+        # The nearest by rounding; in a skewed box one beside it may be nearer.
+        shifts = near - (np.rint(apart[:, None] @ np.linalg.inv(box)) @ box)
+        shift = shifts[np.arange(len(x)), np.linalg.norm(apart[:, None] + shifts, axis=-1).argmin(-1)]
+        r[:, atoms] += shift[:, None]
+        moved |= np.abs(shift).max(-1) > 0
+    if moved.any():
+        log.info("images: the periodic box had parted molecules in %d of %d frames of %s: put next to the largest", moved.sum(), len(x), name)
+    return r.reshape(x.shape)
 
 
 def check_bonds(system: System, x: np.ndarray, name: str, argument: str, stride: int = 1) -> None:

@@ -33,7 +33,7 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
         stride: every stride-th frame is read, from the first on.
         atoms: mdtraj selection of the system's atoms in the file's own topology, such as "protein"; default all.
 
-    Molecules that a periodic box has torn are made whole by the box in the file.
+    By the box in the file, molecules that it has torn are made whole, and several are put together.
 
     Raises:
         InputError: a missing or unreadable file, another number of atoms, other elements, a bare array without unit, a stride < 1,
