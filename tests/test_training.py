@@ -396,7 +396,7 @@ def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
     settings = {"_target_": "predcg.training.AdaptiveTempering", "start": 1e-4, "increment": 0.02, "steps": 10, "most": 20, "block": 5, "draws": 500}
     command = [
         *(sys.executable, "-m", "predcg.run", "experiment=double_well/forward_kl", "objective=reverse_kl", "acquisition=none", "objective.samples=64"),
-        *("steps=600", "epoch_steps=20", "trainer.log_every_n_steps=1", "logger=none", "figures=[training]", "~callbacks.bounds"),
+        *("steps=600", "epoch_steps=20", "trainer.log_every_n_steps=1", "logger=none", "figures=[training]"),
         *(f"+callbacks.tempering.{key}={value}" for key, value in settings.items()),
     ]
     process = subprocess.Popen([*command, "folder=killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -417,6 +417,7 @@ def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
     rows, whole = (read_history(tmp_path / folder / "metrics.csv") for folder in ("killed", "whole"))
     assert rows == whole
     raised = [row["step"] for row in rows if row.get("tempering/rise", 0) > 0]
+    raised = [at for at in raised if at < 600]  # at the last step there is none after it
     assert any(at > step for at in raised) and len({row["train/beta"] for row in rows if "train/beta" in row}) == len(raised) + 1
 
 

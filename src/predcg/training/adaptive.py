@@ -13,6 +13,7 @@ from predcg.importance import Weighted
 from predcg.model import Model
 from predcg.ranges import Beta, GrowthFactor, PositiveFloat, PositiveInt
 from predcg.systems import System
+from predcg.training.aside import aside
 from predcg.training.module import Training
 
 SHRINK = 0.6  # of a rise that was too large, as in the source
@@ -135,7 +136,8 @@ class AdaptiveTempering(pl.Callback):
         state, step, beta = self._state, trainer.global_step, module.objective.beta.item()
         if not (self._converged(step, outputs["loss"].item()) if beta < 1 else step == trainer.max_steps):
             return
-        seen = overlap(module.model, module.system, beta, self.draws)
+        with aside("tempering", step):
+            seen = overlap(module.model, module.system, beta, self.draws)
         direct, error = seen.log_z
         if state["raised"] == 0:
             state |= {"log_z": direct, "variance": error**2}

@@ -12,6 +12,7 @@ from predcg.files import atomic
 from predcg.importance import log_z_bounds
 from predcg.progress import progress
 from predcg.ranges import PositiveInt
+from predcg.training.aside import aside
 from predcg.training.module import Training
 
 
@@ -31,6 +32,22 @@ class RandomState(pl.Callback):
                 torch.cuda.set_rng_state_all([state.cpu() for state in self._state["cuda"]])
         if trainer.global_rank > 0:  # every process needs noise of its own, and the checkpoint knows the first one's only
             torch.manual_seed(int(torch.randint(2**62, ())) + trainer.global_rank)
+
+
+class WholeEpochs(pl.Callback):
+    """Has a resumed training begin a new epoch.
+
+    A checkpoint is written at the end of an epoch, while Lightning's counters still say that it goes on: resumed from them, it would end once more,
+    and without held-out frames after one further step, so that all later epochs ended one step late.
+    """
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        loop = checkpoint["loops"]["fit_loop"]
+        for count in loop["epoch_progress"].values():
+            count["completed"] = count["processed"]
+        steps = loop["epoch_loop.batch_progress"]
+        steps["is_last_batch"] = False
+        steps["current"] = dict.fromkeys(steps["current"], 0)
 
 
 class RowsFirst(pl.Callback):
@@ -63,23 +80,15 @@ class LogZBounds(pl.Callback):
     """
 
     def __init__(self, draws: PositiveInt = 2000, samples: PositiveInt = 32):
-        self.draws, self.samples, self._last = draws, samples, 0
+        self.draws, self.samples = draws, samples
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Training) -> None:
-        if trainer.global_step == self._last:  # Lightning ends the last epoch once more when it resumes
-            return
-        self._last = trainer.global_step
-        exact = module.system.sample(self.draws)
-        bounds = log_z_bounds(module.model, module.system, exact, self.draws, self.samples)
+        with aside("bounds", trainer.global_step):
+            exact = module.system.sample(self.draws)
+            bounds = log_z_bounds(module.model, module.system, exact, self.draws, self.samples)
         # Straight to the loggers: what Lightning collects reaches them only after the checkpoint of this step, too late for a kill between.
         for logger in trainer.loggers:
             logger.log_metrics({f"sample/{name}": value for name, value in bounds.items()}, trainer.global_step)
-
-    def state_dict(self) -> dict[str, int]:
-        return {"last": self._last}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._last = state["last"]
 
 
 class Snapshots(pl.Callback):

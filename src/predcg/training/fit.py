@@ -17,7 +17,7 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.results import SNAPSHOTS
-from predcg.training.callbacks import Best, Progress, RandomState, RowsFirst, Snapshots
+from predcg.training.callbacks import Best, Progress, RandomState, RowsFirst, Snapshots, WholeEpochs
 from predcg.training.history import History
 from predcg.training.loader import Loader, Once
 from predcg.training.module import Training
@@ -64,7 +64,7 @@ def fit(
     if snapshots:
         keep.append(Snapshots(folder / SNAPSHOTS, snapshots))
     built = trainer(
-        callbacks=[*callbacks, RandomState(), RowsFirst(), Progress(), *keep],
+        callbacks=[*callbacks, RandomState(), WholeEpochs(), RowsFirst(), Progress(), *keep],
         logger=[history, *loggers],
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -119,7 +119,6 @@ def _calm() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*isinstance.treespec, LeafSpec.*",
-        ".*could not find the monitored key.*",  # when a resumed run ends its last epoch once more
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*defined a `validation_step` but have no `val_dataloader`.*",
         ".*smaller than the logging interval.*",

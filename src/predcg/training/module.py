@@ -14,6 +14,7 @@ from predcg.model import Model
 from predcg.objectives import Objective
 from predcg.priors import Prior
 from predcg.systems import System
+from predcg.training.aside import aside
 
 
 class Training(pl.LightningModule):
@@ -57,7 +58,8 @@ class Training(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        _, values = self._measure(batch)
+        with aside("held out", self.global_step):
+            _, values = self._measure(batch)
         self.log_dict({f"val/{name}": value for name, value in values.items()} | {"step": float(self.global_step)}, batch_size=1, sync_dist=True)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
