@@ -7,7 +7,7 @@ import predcg
 
 ROOT = Path(predcg.__file__).parent
 FLOORS = [
-    {"errors", "files", "inputs", "progress", "catalogue", "messages", "overrides", "ranges", "batch"},
+    {"errors", "files", "inputs", "processes", "progress", "catalogue", "messages", "overrides", "ranges", "batch"},
     {"spins", "observables", "transforms", "densities", "priors", "systems"},
     {"model", "posteriors", "importance", "gibbs", "samplers", "results"},
     {"objectives", "acquisitions"},
@@ -19,7 +19,7 @@ FLOORS = [
 ]
 # Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
 BESIDE = {
-    "files": set(), "messages": {"catalogue"}, "batch": {"errors", "files"}, "inputs": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
+    "files": {"errors"}, "messages": {"catalogue"}, "batch": {"errors", "files"}, "inputs": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
     "densities": {"observables", "spins", "transforms"}, "systems": {"observables", "spins"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
     "results": {"model", "posteriors"}, "samplers": {"results"}, "config": {"schema"}, "run": {"config", "folder", "report"}, "draw": {"gallery"},
 }  # fmt: skip

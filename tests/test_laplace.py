@@ -1,6 +1,5 @@
 """The posterior with collective variables integrated out: exact where the decoder is linear and Gaussian, its bands as wide as they say."""
 
-import math
 from functools import partial
 
 import pytest

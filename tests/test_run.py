@@ -76,7 +76,7 @@ def test_results_are_of_the_checkpoint_that_was_asked_for_and_say_so(monkeypatch
     for which in ("last", "best"):
         assert call(monkeypatch, *OVERFITTED, f"checkpoint={which}", f"folder={which}") == 0
         printed, summaries[which] = capsys.readouterr().out, json.loads(Path(which, "summary.json").read_text())
-        assert (f"overfitted: at step 400 the bound is" in printed) == (which == "last"), printed
+        assert ("overfitted: at step 400 the bound is" in printed) == (which == "last"), printed
         assert "bound_held_out " in printed and "best_step" in printed and "checkpoint_step" in printed
     history = read_history(Path("last/metrics.csv"))
     held_out = {row["step"]: row["val/bound"] for row in history if "val/bound" in row}

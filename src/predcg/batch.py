@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
-from predcg.files import atomic
+from predcg.files import atomic, reading
 
 
 class _Fields(NamedTuple):
@@ -73,7 +73,7 @@ class Batch(_Fields):
     @classmethod
     def load(cls, path: Path) -> "Batch":
         """Read an `.npz` that `save` wrote. Raises InputError when `x` is absent."""
-        with np.load(path, allow_pickle=False) as arrays:
+        with reading(path), np.load(path, allow_pickle=False) as arrays:
             fields = {name: torch.from_numpy(arrays[name]) for name in cls._fields if name in arrays}
         if "x" not in fields:
             raise InputError(f"{path}: expected an array named 'x' of shape (N, D) in nm; found {sorted(arrays)}")
@@ -94,6 +94,6 @@ class Data(NamedTuple):
     @classmethod
     def load(cls, folder: Path) -> "Data | None":
         """Read what `save` wrote, or None when it is not there."""
-        if not (folder / "test.npz").exists():
+        if not all((folder / name).exists() for name in ("train.npz", "test.npz")):
             return None
         return cls(Batch.load(folder / "train.npz"), Batch.load(folder / "test.npz"))

@@ -1,6 +1,5 @@
 """The command line: help at once, one line for what cannot be used, and only for a run all that it takes."""
 
-import json
 import logging
 import os
 import sys
@@ -19,12 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from predcg.catalogue import draw_help_page, help_page, listing, shipped
 from predcg.errors import FigureError, InputError
+from predcg.files import read_json
 from predcg.messages import explain, short, unknown
 from predcg.overrides import readable
 
 log = logging.getLogger(__name__)
 OURS = (InputError, FloatingPointError, FigureError)
-REFUSED = (*OURS, HydraException, OmegaConfBaseException)
+REFUSED = (*OURS, HydraException, OmegaConfBaseException, OSError)
 
 
 def main() -> None:
@@ -97,19 +97,21 @@ def _house() -> None:
 def _job(cfg: DictConfig) -> None:
     # Imported for a run only: torch, OpenMM and Lightning take seconds.
     from predcg.config import complete
+    from predcg.processes import end_with_parent
     from predcg.report import FAILED
     from predcg.results import table
     from predcg.run import run
     from predcg.systems import trusted_code
 
+    end_with_parent()
     try:
         with trusted_code(cfg.trust_code is True):
             folder = run(complete(cfg, HydraConfig.get()))
-        summary = json.loads((folder / "summary.json").read_text())
+        summary = read_json(folder / "summary.json")
         log.info(table(summary))
         if failed := [name.removesuffix(FAILED) for name in summary if name.endswith(FAILED)]:
             raise FigureError(f"{', '.join(failed)} failed, the rest of the run is there: {folder}; tracebacks are in figures/<name>.txt")
-    except OURS as reason:
+    except (*OURS, OSError) as reason:
         if HydraConfig.get().mode != RunMode.RUN:
             raise  # in a sweep Hydra says which job it was
         _end("predcg", reason)

@@ -1,6 +1,5 @@
 """A claim in; picture, numbers and verdict out."""
 
-import json
 import time
 from datetime import date
 from itertools import product
@@ -15,7 +14,7 @@ from predcg.config import compose
 from predcg.errors import InputError
 from predcg.figures.speed import machine
 from predcg.figures.style import save
-from predcg.files import atomic, write_json
+from predcg.files import atomic, read_json, write_json
 from predcg.folder import commit
 from predcg.gallery import claim, keep, kept, page, rows
 from predcg.messages import unknown
@@ -97,7 +96,7 @@ def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
     missing = [key for key in content["expect"] if key not in numbers]
     if missing:
         raise InputError(f"expect: expected numbers of {content['figure']}: {', '.join(numbers) or 'none'}; found {', '.join(missing)}; mend {name}.yaml")
-    seconds = time.perf_counter() - began + sum(json.loads((folder / "summary.json").read_text())["wall_time_s"] for folder in folders)
+    seconds = time.perf_counter() - began + sum(read_json(folder / "summary.json")["wall_time_s"] for folder in folders)
     return picture, content | {
         "numbers": numbers,
         "met": {key: judge(numbers[key], expected) for key, expected in content["expect"].items()},

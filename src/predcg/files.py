@@ -1,12 +1,17 @@
 """Files that are either whole or absent."""
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
+import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from predcg.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +45,50 @@ def write_json(path: Path, content: dict) -> None:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+def clear(folder: Path) -> None:
+    """Remove the temporary files that writers killed in a folder have left; to be called while nobody else writes there."""
+    for path in folder.rglob(".*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
+            path.unlink()
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`, which is made and stays; another process waits. The system frees it when a process dies."""
+def reading(path: Path, cure: str = "delete it and it is made again, or start again with force=true") -> Iterator[None]:
+    """Where a file that this program wrote cannot be read, raise InputError with its name, the reason, and the cure."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as reason:
+        first_line = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise InputError(f"{path} cannot be read ({first_line}); {cure}") from reason
+
+
+def read_json(path: Path) -> dict:
+    """What `write_json` wrote. Raises InputError where it cannot be read."""
+    with reading(path):
+        return dict(json.loads(path.read_text()))
+
+
+@contextmanager
+def locked(path: Path, what: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`, which is made and stays; another process waits, and says for `what`. The system frees it when a process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.info("waiting for another process that has locked %s", path)
+            log.info("waiting for another process that works in %s", what or path.with_suffix(""))
             fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only process of this machine that works in a folder, which need not be there yet; another one waits."""
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # the first of several that work together has it
+        yield
+        return
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    with locked(Path(tempfile.gettempdir()) / f"predcg-{os.getuid()}" / f"{name}.lock", str(folder)):
         yield

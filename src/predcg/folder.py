@@ -30,9 +30,9 @@ def is_finished(folder: Path, resolved: dict) -> bool:
     """
     if not folder.exists() or not any(folder.iterdir()):
         return False
-    there = _configuration(folder)
+    there = configuration(folder)
     if there is None:
-        raise InputError(f"folder: expected a run folder or none; {folder} has other content; choose another folder=...")
+        raise InputError(f"folder: expected a run folder or none; {folder} has other content, or a config.yaml that cannot be read; choose another folder=...")
     if resolved["force"]:
         if folder.is_symlink():
             raise InputError(f"folder: expected the run folder itself where force=true replaces it; {folder} is a link; give {folder.resolve()}")
@@ -53,7 +53,7 @@ def is_finished(folder: Path, resolved: dict) -> bool:
     return (folder / "finished").exists()
 
 
-def _configuration(folder: Path) -> dict | None:
+def configuration(folder: Path) -> dict | None:
     """The configuration of a run folder, None of any other: many programs have a file of this name, and force=true removes the folder."""
     try:
         found = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))

@@ -1,6 +1,5 @@
 """Claims, the results that are kept beside them, and the page that shows these."""
 
-import json
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from yaml import YAMLError
 
 from predcg.catalogue import listing
 from predcg.errors import InputError
-from predcg.files import atomic, write_json
+from predcg.files import atomic, read_json, write_json
 from predcg.messages import unknown
 
 RESERVED = {"folder", "force", "trust_code"}
@@ -66,7 +65,7 @@ def kept(folder: Path, name: str) -> dict[str, Any] | None:
     content, path = claim(folder, name), folder / f"{name}.json"
     if not (path.is_file() and path.with_suffix(".png").is_file()):
         return None
-    result = json.loads(path.read_text())
+    result = read_json(path)
     return result if {key: result.get(key) for key in content} == content else None
 
 

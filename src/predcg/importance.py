@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError, NonFiniteError
-from predcg.files import atomic
+from predcg.files import atomic, reading
 from predcg.model import Model
 from predcg.systems import System
 from predcg.systems.trajectory import write_trajectory
@@ -81,7 +81,7 @@ class Weighted(NamedTuple):
         path = folder / "draws.npz"
         if not path.is_file():
             raise InputError(f"{path}: expected the weighted draws of a run that learns from the energy; found none; run it again with force=true")
-        with np.load(path, allow_pickle=False) as arrays:
+        with reading(path), np.load(path, allow_pickle=False) as arrays:
             return cls(torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["log_w"]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from predcg.catalogue import groups, listing, shipped
 

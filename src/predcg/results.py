@@ -9,6 +9,7 @@ from torch import Tensor
 
 from predcg.batch import Data
 from predcg.errors import InputError
+from predcg.files import reading
 from predcg.model import Model
 from predcg.posteriors import Weights
 from predcg.priors import Prior
@@ -79,10 +80,11 @@ class Run(NamedTuple):
         files = self.snapshots
         if step not in files:
             raise InputError(f"step: expected one of {', '.join(map(str, files)) or 'none (train with snapshots=<steps>)'}; found {step}")
-        content = torch.load(files[step], map_location="cpu", weights_only=True)
-        model = deepcopy(self.model)
-        model.load_state_dict(content["model"])
-        return Snapshot(step, model, content["beta"].item(), int(content["evaluations"]))
+        with reading(files[step], "delete it, or start the run again with force=true"):
+            content = torch.load(files[step], map_location="cpu", weights_only=True)
+            model = deepcopy(self.model)
+            model.load_state_dict(content["model"])
+            return Snapshot(step, model, content["beta"].item(), int(content["evaluations"]))
 
 
 def bounds(run: Run) -> dict[str, float]:

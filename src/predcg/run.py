@@ -1,6 +1,5 @@
 """A configuration in, a run folder out."""
 
-import json
 import logging
 import os
 import time
@@ -12,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from predcg.batch import Batch, Data
 from predcg.config import Nouns, build, construct
 from predcg.errors import InputError, NonFiniteError
-from predcg.files import write_json
-from predcg.folder import begin, finish, is_finished, withdraw
+from predcg.files import alone, clear, read_json, reading, write_json
+from predcg.folder import begin, configuration, finish, is_finished, withdraw
 from predcg.inputs import kept
 from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
@@ -24,6 +23,7 @@ from predcg.training import BEST, LAST, Training, check_logger, fit, read_checkp
 
 log = logging.getLogger(__name__)
 POSTERIOR = "posterior.npz"
+COST = "data/cost.json"  # of the data, in energy evaluations
 
 
 def run(cfg: DictConfig) -> Path:
@@ -41,25 +41,59 @@ def run(cfg: DictConfig) -> Path:
     torch.manual_seed(cfg.seed)
     nouns = build(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
-    if is_finished(folder, resolved):
-        if missing := [name for name in cfg.figures if not (folder / "figures" / f"{name}.png").exists()]:
-            log.info("finished already, but for the figures %s: %s", ", ".join(missing), folder)
-            numbers = json.loads((folder / "summary.json").read_text())
-            numbers = {name: value for name, value in numbers.items() if name.removesuffix(FAILED) not in missing}  # what has failed before is tried again
-            write_json(folder / "summary.json", numbers | draw(load(folder), missing, folder / "figures"))
-        else:
-            log.info("finished already: %s (force=true runs it again)", folder)
-        return folder
+    with alone(folder):
+        if is_finished(folder, resolved):
+            _draw_missing(cfg.figures, folder)
+            return folder
+        loggers = _loggers(cfg)
+        data = _acquire(cfg, nouns, resolved)
+        try:
+            module = _train(cfg, nouns, data, loggers)
+            summary = _results(cfg, nouns, module)
+            summary["wall_time_s"] = round(time.perf_counter() - began, 1)
+            for logger in loggers:
+                _report(logger, folder, summary)
+        finally:
+            for logger in loggers:
+                getattr(logger.experiment, "finish", lambda: None)()
+        finish(folder, resolved, summary)
+    log.info("finished: %s", folder)
+    return folder
+
+
+def _draw_missing(names: list[str], folder: Path) -> None:
+    """Draw those figures of a finished run that it lacks; its summary takes their numbers, all else stays as it is."""
+    if missing := [name for name in names if not (folder / "figures" / f"{name}.png").exists()]:
+        log.info("finished already, but for the figures %s: %s", ", ".join(missing), folder)
+        numbers = read_json(folder / "summary.json")
+        numbers = {name: value for name, value in numbers.items() if name.removesuffix(FAILED) not in missing}  # what has failed before is tried again
+        write_json(folder / "summary.json", numbers | draw(load(folder), missing, folder / "figures"))
+    else:
+        log.info("finished already: %s (force=true runs it again)", folder)
+
+
+def _loggers(cfg: DictConfig) -> list:
     loggers = [logger for logger in [construct(cfg, "logger")] if logger]
     for logger in loggers:
         check_logger(logger)
         # Lightning passes this one on to wandb, which warns the user that it is of no use.
         getattr(logger, "_wandb_init", {}).pop("anonymous", None)
-    data = None if cfg.force else Data.load(folder / "data")
+    return loggers
+
+
+def _acquire(cfg: DictConfig, nouns: Nouns, resolved: dict) -> Data:
+    """The data of the run folder, or new ones; the system has then counted what they have cost, whenever that was."""
+    folder = Path(cfg.folder)
     nouns.system.expect(cfg.steps * _rehearse(nouns, Batch.of(nouns.system.start(2))))
-    if data is None:
+    data = None if cfg.force else Data.load(folder / "data")
+    if data is not None:
+        clear(folder)
+        if (folder / COST).exists():  # which run folders of earlier versions lack
+            nouns.system.evaluations.fill_(read_json(folder / COST)["energy_evaluations"])
+    else:
         torch.manual_seed(cfg.seed)
         made = folder if (folder / "config.yaml").exists() and not cfg.force else begin(folder, resolved)
+        clear(folder)
         try:
             data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler, folder / "simulation")
             data = Data(*(_possible(nouns, part, frames) for part, frames in zip(("training", "held-out"), data, strict=True)))
@@ -71,48 +105,53 @@ def run(cfg: DictConfig) -> Path:
         except InputError:
             withdraw(folder, made)
             raise
+        write_json(folder / COST, {"energy_evaluations": int(nouns.system.evaluations)})
         data.save(folder / "data")
     nouns.prior.fit(data.train.effective_size)
-    module = _training(nouns)
+    return data
+
+
+def _train(cfg: DictConfig, nouns: Nouns, data: Data, loggers: list) -> Training:
+    """Train from the last checkpoint where there is one, and infer the posterior; nothing of both for steps=0."""
+    folder, module = Path(cfg.folder), _training(nouns)
     if (folder / LAST).exists():
         log.info("resuming from step %d", read_checkpoint(folder / LAST)["global_step"])
+    torch.manual_seed(cfg.seed)
+    if not cfg.steps:
+        return module
+    if len(data.train.x):
+        nouns.model.fit(data.train.x)
     try:
-        torch.manual_seed(cfg.seed)
-        if cfg.steps:
-            if len(data.train.x):
-                nouns.model.fit(data.train.x)
-            try:
-                fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps, cfg.snapshots)
-            except NonFiniteError as reason:
-                file = write_frame(folder / "worst", nouns.system, reason.x)
-                raise FloatingPointError(f"{reason} (one: {file}); lower the learning rate or temper from a smaller beta") from reason
-            if nouns.posterior:  # of the weights that the results use
-                state = read_checkpoint(_file(folder, cfg.checkpoint))["state_dict"]
-                module.load_state_dict({name: value for name, value in state.items() if name.startswith("model.")}, strict=False)
-            if weights := _infer(nouns, data.train):
-                weights.save(folder / POSTERIOR)
-        finished = load(folder)
-        summary = bounds(finished)
-        if summary and (warning := parted(summary, nouns.system.size)):
-            log.warning(warning)
-        evaluations = int(module.system.evaluations) - int(finished.system.evaluations)
-        if cfg.steps and nouns.objective.of_energy:
-            summary |= weigh(finished, folder)
-        evaluations += int(finished.system.evaluations)  # those of figures are not counted
-        summary |= draw(finished, cfg.figures, folder / "figures")
-        summary["energy_evaluations"] = evaluations
-        summary |= final_beta(nouns.objective) if cfg.steps else {}
-        if dropped := sum(int(part.dropped_samples) for part in nouns.objective.modules() if isinstance(part, ReverseKL)):
-            summary["dropped_samples"] = dropped
-        summary["wall_time_s"] = round(time.perf_counter() - began, 1)
-        for logger in loggers:
-            _report(logger, folder, summary)
-    finally:
-        for logger in loggers:
-            getattr(logger.experiment, "finish", lambda: None)()
-    finish(folder, resolved, summary)
-    log.info("finished: %s", folder)
-    return folder
+        fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps, cfg.snapshots)
+    except NonFiniteError as reason:
+        file = write_frame(folder / "worst", nouns.system, reason.x)
+        raise FloatingPointError(f"{reason} (one: {file}); lower the learning rate or temper from a smaller beta") from reason
+    if nouns.posterior:  # of the weights that the results use
+        state = read_checkpoint(_file(folder, cfg.checkpoint))["state_dict"]
+        module.load_state_dict({name: value for name, value in state.items() if name.startswith("model.")}, strict=False)
+        torch.manual_seed(cfg.seed)  # of one that is sampled: the same after a resume
+        if weights := _infer(nouns, data.train):
+            weights.save(folder / POSTERIOR)
+    return module
+
+
+def _results(cfg: DictConfig, nouns: Nouns, module: Training) -> dict[str, float]:
+    """Judge, weigh and draw what was learnt; return all numbers of the run."""
+    folder = Path(cfg.folder)
+    finished = load(folder)
+    summary = bounds(finished)
+    if summary and (warning := parted(summary, nouns.system.size)):
+        log.warning(warning)
+    evaluations = int(module.system.evaluations) - int(finished.system.evaluations)
+    if cfg.steps and nouns.objective.of_energy:
+        summary |= weigh(finished, folder)
+    evaluations += int(finished.system.evaluations)  # those of figures are not counted
+    summary |= draw(finished, cfg.figures, folder / "figures")
+    summary["energy_evaluations"] = evaluations
+    summary |= final_beta(nouns.objective) if cfg.steps else {}
+    if dropped := sum(int(part.dropped_samples) for part in nouns.objective.modules() if isinstance(part, ReverseKL)):
+        summary["dropped_samples"] = dropped
+    return summary
 
 
 def load(folder: Path | str, checkpoint: str | None = None) -> Run:
@@ -126,8 +165,10 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
         InputError: no such checkpoint, or anything in the folder that cannot be used.
     """
     folder = Path(folder).expanduser()
-    cfg = OmegaConf.load(folder / "config.yaml")
-    cfg.system = kept(folder, OmegaConf.to_container(cfg)["system"])
+    there = configuration(folder)
+    if there is None:
+        raise InputError(f"{folder / 'config.yaml'}: expected the configuration of a run; found none that can be read; choose a run folder")
+    cfg = OmegaConf.create(there | {"system": kept(folder, there["system"])})
     nouns = build(cfg)
     module = _training(nouns)
     configured = cfg.get("checkpoint", "last")  # which run folders of earlier versions lack
@@ -135,9 +176,13 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
     step = 0
     if cfg.steps:
         content = read_checkpoint(_file(folder, which))
-        module.load_state_dict(content["state_dict"])
+        with reading(_file(folder, which), "it is of another configuration: start again with force=true"):
+            module.load_state_dict(content["state_dict"])
         step = content["global_step"]
-    data, history = Data.load(folder / "data"), read_history(folder / "metrics.csv") if cfg.steps else []
+    data = Data.load(folder / "data")
+    if data is None:
+        raise InputError(f"{folder / 'data'}: expected train.npz and test.npz; found not both; start again with force=true")
+    history = read_history(folder / "metrics.csv") if cfg.steps else []
     nouns.prior.fit(data.train.effective_size)
     name = " ".join(folder.parts[-2:]).replace("default ", "")
     # The posterior is about the weights of one checkpoint.
@@ -169,7 +214,9 @@ def _rehearse(nouns: Nouns, batch: Batch) -> int:
         raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system, and an encoder with a density (found {roles})") from reason
     if not torch.isfinite(loss):
         raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one (found {roles})")
-    return int(nouns.system.evaluations) - before
+    cost = int(nouns.system.evaluations) - before
+    nouns.system.evaluations.fill_(before)  # a rehearsal is no part of the run: a resumed one has more of them
+    return cost
 
 
 def _possible(nouns: Nouns, part: str, frames: Batch) -> Batch:

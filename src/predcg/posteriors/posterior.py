@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from predcg.batch import Batch
 from predcg.errors import InputError
-from predcg.files import atomic
+from predcg.files import atomic, reading
 from predcg.model import Model
 from predcg.priors import Prior
 
@@ -53,7 +53,7 @@ class Weights:
     @classmethod
     def load(cls, path: Path) -> "Weights":
         """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
+        with reading(path), np.load(path, allow_pickle=False) as arrays:
             return cls({name: torch.from_numpy(arrays[name]) for name in arrays})
 
 

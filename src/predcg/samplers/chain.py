@@ -20,6 +20,7 @@ class Chain(Sampler):
     """
 
     evaluations_per_step = 1
+    evaluations_to_begin = 1
 
     @abstractmethod
     def begin(self, system: System, start: Tensor, bias: Bias | None, noise: torch.Generator) -> dict:
@@ -36,7 +37,7 @@ class Chain(Sampler):
         recorder = Recorder(folder)
         total = self.burn_in + frames * self.stride
         if (finished := recorder.finished()) is not None:
-            system.evaluations += total * self.evaluations_per_step * self.replicas(len(start))  # what these data have cost
+            system.evaluations += self._cost(total) * self.replicas(len(start))  # what these data have cost
             return finished
         # Not the stream that torch.manual_seed of the same number gives to everything else.
         noise = torch.Generator(start.device).manual_seed(self.seed + 2**32)
@@ -47,7 +48,7 @@ class Chain(Sampler):
         else:
             state = {key: value.to(start.device) if isinstance(value, Tensor) and key != "noise" else value for key, value in state.items()}
             noise.set_state(state.pop("noise"))
-            system.evaluations += state["step"] * self.evaluations_per_step * len(state["x"])
+            system.evaluations += self._cost(state["step"]) * len(state["x"])
         with progress(total, f"{type(self).__name__}, {len(state['x'])} replicas", state["step"]) as bar:
             while state["step"] < total:
                 burning = state["step"] < self.burn_in
@@ -60,6 +61,10 @@ class Chain(Sampler):
                 recorder.save(state | {"noise": noise.get_state()})
         self.report(state)
         return recorder.finish(system, len(state["x"]))
+
+    def _cost(self, steps: int) -> int:
+        """Energy evaluations of one replica from the beginning."""
+        return self.evaluations_to_begin + steps * self.evaluations_per_step
 
     def replicas(self, starts: int) -> int:
         """How many configurations are evaluated at each step."""

@@ -22,6 +22,8 @@ class Gibbs(Chain):
         InputError: a system that is not an IsingChain, or a bias.
     """
 
+    evaluations_to_begin = 0
+
     def __init__(self, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed = 0):
         super().__init__(1.0, stride, burn_in, seed)
 

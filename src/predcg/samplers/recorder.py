@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.files import atomic
+from predcg.files import atomic, clear, reading
 from predcg.systems import System
 from predcg.systems.trajectory import write_trajectory
 
@@ -38,9 +38,11 @@ class Recorder:
         """The state that was saved last, else None."""
         if self.folder is None or not (self.folder / "state.pt").exists():
             return None
-        state = torch.load(self.folder / "state.pt", weights_only=True)
-        self._parts = state.pop("parts")
-        return state
+        clear(self.folder)
+        with reading(self.folder / "state.pt", f"delete the folder {self.folder}, and the simulation is made again"):
+            state = torch.load(self.folder / "state.pt", weights_only=True)
+            self._parts = state.pop("parts")
+            return state
 
     def record(self, frame: Batch) -> None:
         """One frame of each replica, x (R, D)."""

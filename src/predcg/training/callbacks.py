@@ -10,6 +10,7 @@ from torch import Tensor
 
 from predcg.files import atomic
 from predcg.importance import log_z_bounds
+from predcg.processes import end_with_parent
 from predcg.progress import progress
 from predcg.ranges import PositiveInt
 from predcg.training.aside import aside
@@ -26,12 +27,23 @@ class RandomState(pl.Callback):
         self._state = state
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        end_with_parent()  # of several devices
         if hasattr(self, "_state"):
             torch.set_rng_state(self._state["cpu"].cpu())
             if self._state["cuda"]:
                 torch.cuda.set_rng_state_all([state.cpu() for state in self._state["cuda"]])
         if trainer.global_rank > 0:  # every process needs noise of its own, and the checkpoint knows the first one's only
             torch.manual_seed(int(torch.randint(2**62, ())) + trainer.global_rank)
+
+
+class Evaluations(pl.Callback):
+    """Keeps the count of energy evaluations at the end, where averages of weights come with buffers of an earlier step."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Training) -> None:
+        self._count = module.system.evaluations.clone()
+
+    def on_train_end(self, trainer: pl.Trainer, module: Training) -> None:
+        module.system.evaluations.copy_(self._count)
 
 
 class WholeEpochs(pl.Callback):

@@ -16,8 +16,9 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from predcg.batch import Data
 from predcg.errors import InputError
+from predcg.files import reading
 from predcg.results import SNAPSHOTS
-from predcg.training.callbacks import Best, Progress, RandomState, RowsFirst, Snapshots, WholeEpochs
+from predcg.training.callbacks import Best, Evaluations, Progress, RandomState, RowsFirst, Snapshots, WholeEpochs
 from predcg.training.history import History
 from predcg.training.loader import Loader, Once
 from predcg.training.module import Training
@@ -64,7 +65,7 @@ def fit(
     if snapshots:
         keep.append(Snapshots(folder / SNAPSHOTS, snapshots))
     built = trainer(
-        callbacks=[*callbacks, RandomState(), WholeEpochs(), RowsFirst(), Progress(), *keep],
+        callbacks=[*callbacks, RandomState(), WholeEpochs(), Evaluations(), RowsFirst(), Progress(), *keep],
         logger=[history, *loggers],
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -128,8 +129,8 @@ def _calm() -> None:
 
 def read_checkpoint(path: Path) -> dict:
     """A checkpoint's content, plain Python and tensors only. Raises InputError when it cannot be read."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as reason:
-        first_line = str(reason).splitlines()[0]
-        raise InputError(f"checkpoint: {path} cannot be read ({first_line}); delete it, or start again with force=true") from reason
+    with reading(path, "delete it, or start again with force=true"):
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"state_dict", "global_step"} <= content.keys():
+            raise ValueError("it holds no training")
+        return content

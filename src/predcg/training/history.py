@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from predcg.files import atomic
+from predcg.files import atomic, reading
 
 
 class History(Logger):
@@ -68,6 +68,6 @@ class History(Logger):
 
 def read(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics.csv, without the empty cells."""
-    with path.open(newline="") as file:
+    with reading(path), path.open(newline="") as file:
         rows = [{name: float(cell) for name, cell in row.items() if cell != ""} for row in csv.DictReader(file)]
-    return [row | {"step": int(row["step"])} for row in rows]
+        return [row | {"step": int(row["step"])} for row in rows]

@@ -1,0 +1,248 @@
+"""A run that was interrupted is the uninterrupted one, for every experiment that ships, with its own callbacks; nothing of a killed writer stays."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from test_experiments import EXPERIMENTS, small
+
+from predcg import run
+from predcg.config import compose
+from predcg.errors import InputError
+from predcg.files import alone, clear
+from predcg.samplers import Gibbs, Langevin
+from predcg.samplers.recorder import Recorder
+
+STEPS, EPOCH = 8, 4
+
+
+class Interrupt(pl.Callback):
+    """A kill in the middle of an epoch, after a checkpoint."""
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_step == EPOCH + 2:
+            raise KeyboardInterrupt
+
+
+def content(folder: Path) -> dict[str, object]:
+    """All that a run leaves, but for wall times, pictures and Lightning's own counters."""
+    summary = json.loads((folder / "summary.json").read_text())
+    found = {"summary": {name: repr(value) for name, value in summary.items() if name != "wall_time_s"}}
+    for file in sorted(folder.rglob("*")):
+        name = str(file.relative_to(folder))
+        if file.suffix in {".csv", ".dcd", ".txt"}:
+            found[name] = file.read_bytes()
+        elif file.suffix == ".npz":
+            with np.load(file) as arrays:
+                found |= {f"{name} {key}": arrays[key].tobytes() for key in arrays}
+        elif file.suffix in {".ckpt", ".pt"}:
+            kept = torch.load(file, weights_only=True, map_location="cpu")
+            found |= {f"{name} {key}": value for key, value in leaves({k: v for k, v in kept.items() if k not in {"loops", "epoch"}})}
+    return found
+
+
+def leaves(node, path=""):
+    """Numbers and tensors of nested containers, as bytes, by their path; files have names of their own."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            if not str(key).startswith("ModelCheckpoint") and not str(key).startswith("Best"):
+                yield from leaves(child, f"{path}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            yield from leaves(child, f"{path}[{index}]")
+    else:
+        yield path, node.numpy().tobytes() if isinstance(node, torch.Tensor) else repr(node)
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if compose([f"experiment={name}"]).steps])
+def test_every_experiment_resumes_bit_by_bit(experiment, tmp_path, monkeypatch):
+    """Stopped in the middle of an epoch, and stopped once more when the training has ended and nothing is drawn yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("predcg.report.DRAWS", 300)
+    sizes = [*small(experiment), f"steps={STEPS}", f"epoch_steps={EPOCH}", "logger=none", "figures=[training]"]
+    cfg = {folder: compose([f"experiment={experiment}", *sizes, f"folder={folder}"]) for folder in ("whole", "parts")}
+    for one in cfg.values():
+        one.snapshots = one.snapshots and 3
+    run.run(cfg["whole"])
+    fit, results = run.fit, run._results
+    monkeypatch.setattr(run, "fit", lambda module, data, trainer, callbacks, *rest: fit(module, data, trainer, [*callbacks, Interrupt()], *rest))
+    with pytest.raises(KeyboardInterrupt):
+        run.run(cfg["parts"])
+    monkeypatch.setattr(run, "fit", fit)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_results", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(cfg["parts"])
+    monkeypatch.setattr(run, "_results", results)
+    assert not Path("parts/finished").exists()
+    run.run(cfg["parts"])
+    whole, parts = content(Path("whole")), content(Path("parts"))
+    assert whole.keys() == parts.keys() and any(name.startswith("checkpoints/last.ckpt .state_dict") for name in whole)
+    assert whole["summary"] == parts["summary"]
+    assert [name for name in whole if whole[name] != parts[name]] == []
+
+
+@pytest.mark.parametrize("stop", ["data", "simulation"])
+def test_energies_of_data_are_counted_once_whenever_they_were_made(stop, tmp_path, monkeypatch):
+    """Killed after the data were made, and in the middle of the simulation."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("predcg.samplers.recorder.SAVE_EVERY_S", 0.0)
+    sizes = ["acquisition=simulate", "acquisition.frames=20", "acquisition.test_frames=20", "acquisition.replicas=4", "sampler.stride=2", "sampler.burn_in=4"]
+    command = ["experiment=double_well/forward_kl", *sizes, "steps=4", "logger=none", "figures=[]"]
+    run.run(compose([*command, "folder=whole", "acquisition.kept=a"]))
+    target, name = (run, "_train") if stop == "data" else (Langevin, "advance")
+    original, calls = getattr(target, name), iter(range(100))
+
+    def killed(*arguments):
+        if stop == "data" or next(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(target, name, killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(compose([*command, "folder=parts", "acquisition.kept=b"]))
+    monkeypatch.setattr(target, name, original)
+    run.run(compose([*command, "folder=parts", "acquisition.kept=b"]))
+    one, other = (json.loads(Path(folder, "summary.json").read_text())["energy_evaluations"] for folder in ("whole", "parts"))
+    steps = 4 + 2 * 10  # of each replica
+    assert one == other and one >= 4 * (steps + 1)
+    run.run(compose([*command, "folder=again", "acquisition.kept=b"]))  # data that others have paid for have the same cost
+    assert json.loads(Path("again/summary.json").read_text())["energy_evaluations"] == one
+
+
+def test_what_killed_writers_have_left_is_cleared(tmp_path):
+    for name in (".metrics.8190.csv", ".train.7611.npz", "data/.frames.8338.npz", ".finished.12"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name in (".gitignore", "metrics.csv", ".hidden.txt"):
+        (tmp_path / name).touch()
+    clear(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {".gitignore", "metrics.csv", ".hidden.txt", "data"}
+
+
+def test_the_next_run_clears_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["experiment=double_well/forward_kl", "steps=2", "acquisition.frames=8", "acquisition.test_frames=8", "logger=none", "figures=[]", "folder=mine"]
+    monkeypatch.setattr(run, "_train", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run.run(compose(command))
+    Path("mine/checkpoints").mkdir()
+    Path("mine/checkpoints/.last.1.ckpt").touch()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    run.run(compose(command))
+    assert not [path for path in Path("mine").rglob(".*")]
+
+
+def test_two_equal_commands_at_once_run_once(tmp_path):
+    command = [sys.executable, "-m", "predcg.run", "experiment=double_well/forward_kl", "steps=400", "epoch_steps=100", "logger=none", "figures=[training]"]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    outputs = sorted((process.communicate(timeout=240)[0] for process in both), key=lambda text: "waiting for another process" in text)
+    assert [process.returncode for process in both] == [0, 0]
+    assert "waiting for another process that works in outputs/double_well" in outputs[1] and "finished already" in outputs[1]
+    assert "waiting" not in outputs[0]
+
+
+def test_a_folder_is_worked_in_by_one_process_and_several_devices_are_one(tmp_path, monkeypatch):
+    with alone(tmp_path / "one"), alone(tmp_path / "other"):
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        with alone(tmp_path / "one"):
+            pass
+
+
+def test_no_worker_outlives_its_parent(tmp_path):
+    """SIGKILL of a sweep: its workers end by themselves, though nobody tells them to."""
+    sweep = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "steps=2000000", "epoch_steps=1000"]
+    command = [sys.executable, "-m", "predcg.run", "-m", "experiment=double_well/forward_kl", *sweep, "logger=none", "figures=[]"]
+    parent = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("outputs/double_well/forward_kl/*/*/checkpoints/last.ckpt"))) < 2:
+        assert parent.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    workers = descendants(parent.pid)
+    assert len(workers) >= 2
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has made, and those that these have."""
+    children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return children + [one for child in children for one in descendants(child)]
+
+
+BROKEN = {"truncated": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]), "empty": lambda file: file.write_bytes(b""),
+          "junk": lambda file: file.write_bytes(bytes(range(256)) * 4), "pickled": lambda file: file.write_bytes(b"cbuiltins\nprint\n(S'run'\ntR.")}  # fmt: skip
+FILES = ["config.yaml", "data/train.npz", "data/test.npz", "data/cost.json", "metrics.csv", "summary.json", "inputs.json", "posterior.npz",
+         "checkpoints/last.ckpt", "snapshots/step=4.pt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_file_is_named_in_one_line_with_the_cure(how, tmp_path, monkeypatch):
+    """In whatever reads it: the next call of the command, finished or not, and load."""
+    monkeypatch.chdir(tmp_path)
+    command = ["experiment=double_well/forward_kl", "steps=4", "epoch_steps=4", "snapshots=4", "posterior=laplace", "prior=gaussian", "acquisition.frames=20",
+               "acquisition.test_frames=8", "logger=none", "figures=[training]", "folder=mine"]  # fmt: skip
+    run.run(compose(command))
+    kept = {name: Path("mine", name).read_bytes() for name in FILES}
+    for name in FILES:
+        BROKEN[how](Path("mine", name))
+        refusals = []
+        for read in (lambda: run.run(compose([*command[:-2], "figures=[]", "folder=mine"])), lambda: resumed(command), loaded):
+            try:
+                read()
+            except InputError as reason:
+                refusals.append(str(reason))
+            for other, whole in kept.items():
+                if other != name:
+                    Path("mine", other).write_bytes(whole)
+            BROKEN[how](Path("mine", name)) if Path("mine", name).read_bytes() == kept[name] else None
+            Path("mine/finished").touch()
+        Path("mine", name).write_bytes(kept[name])
+        assert refusals or name in {"metrics.csv", "summary.json"}, (how, name)  # text that is cut may still be text
+        for line in refusals:
+            assert "\n" not in line and ("force=true" in line or "choose" in line) and (Path(name).name in line or name == "config.yaml"), (name, line)
+
+
+def resumed(command):
+    """The same command where the marker is missing."""
+    Path("mine/finished").unlink()
+    run.run(compose(command))
+
+
+def loaded():
+    finished = run.load("mine")
+    finished.snapshot(4)
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "junk", "pickled"])
+def test_a_broken_simulation_is_named(how, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("predcg.samplers.recorder.SAVE_EVERY_S", 0.0)
+    for file in ("state.pt", "frames.npz"):
+        recorder = Recorder(tmp_path)
+        recorder.save({"step": 1, "x": torch.zeros(3)})
+        (tmp_path / "frames.npz").write_bytes((tmp_path / "state.pt").read_bytes())
+        BROKEN[how](tmp_path / file)
+        with pytest.raises(InputError, match=file):
+            Recorder(tmp_path).resume() if file == "state.pt" else Recorder(tmp_path).finished()
+
+
+@pytest.mark.parametrize("kind", [Langevin, Gibbs])
+def test_samplers_say_what_a_beginning_costs(kind):
+    assert kind.evaluations_to_begin == (1 if kind is Langevin else 0)
