@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import copy
+import logging
 import math
 from functools import partial
 
@@ -22,6 +23,16 @@ NET = {"hidden": [8, 8], "activations": ["Tanh", "SELU"]}
 def seeded():
     torch.manual_seed(0)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """What a command that a test calls has set up for its own log is no later test's: its stream is closed by then."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

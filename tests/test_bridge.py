@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
+import torch
 from openmm import app, unit
 
 from predcg.errors import InputError
-from predcg.systems import bridge as module
+from predcg.systems import Peptide, bridge as module
 from predcg.systems.bridge import Bridge
+from predcg.systems.forcefield import Batched
 
 assert_equal = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
 STRUCTURE = Path(module.__file__).with_name("ala2.pdb")
@@ -116,6 +118,18 @@ def test_water_in_a_periodic_box_with_pme():
     for found, exact in zip(bridge.evaluate(x), expected(system, x), strict=True):
         assert_equal(found, exact)
     bridge.close()
+
+
+def test_what_the_batched_form_lacks_has_the_energies_of_openmm_as_its_refusal_says():
+    """CHARMM's ends come about by patches, and its impropers and Lennard-Jones terms are custom forces."""
+    peptide = Peptide("WHPK", ["charmm36.xml"], 300.0, workers=2)
+    with pytest.raises(InputError, match="system.forcefield: the batched form has no CustomTorsionForce; use OpenMM itself with system.workers=2$"):
+        Batched(peptide.openmm_system)
+    x = torch.tensor(frames(peptide.start(1).double().numpy(), 3))
+    u, slope = peptide.evaluate(x)
+    energies, forces = expected(peptide.openmm_system, x.numpy())
+    np.testing.assert_allclose(u * peptide.kt, energies, rtol=1e-5, atol=0.01)
+    np.testing.assert_allclose(-slope * peptide.kt, forces, rtol=1e-4, atol=0.2)
 
 
 @pytest.mark.parametrize(("particles", "n"), [(50_000, 5), (10, 6_000)])  # beyond any pipe in one frame, and in many

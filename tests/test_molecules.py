@@ -129,8 +129,10 @@ def test_atoms_on_one_line_have_no_frame(tmp_path):
     assert straight != text
     Path(files.pdb).write_text(straight)
     assert Molecule(files.pdb, files.forcefield, 300.0).frame is None
-    with pytest.raises(InputError, match="expected a system with a frame"):
-        build(compose(overrides(files, "ala2/reverse_kl")))
+    line = "three bonded atoms off a line, to see the molecule from; Molecule has none; choose decoder=gaussian encoder=gaussian$"
+    with pytest.raises(InputError, match=f"^decoder: expected {line}"):
+        build(compose(overrides(files, "ala2/latent")))
+    assert build(compose([*overrides(files, "ala2/latent"), "decoder=gaussian", "encoder=gaussian"]))
 
 
 def reordered(files: Files, order: list[int]) -> None:

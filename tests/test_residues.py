@@ -102,6 +102,12 @@ def test_all_that_ships_is_translated_or_refused_by_name():
             Batched(parametrise(topology, [field], None, "ALA"))
 
 
+def test_an_end_that_no_patch_makes_is_named():
+    topology, _ = frames("kinds")
+    with pytest.raises(InputError, match=r"has residues whose atoms \['charmm36.xml'\] does not know: ACE \S+ \([^)]*\); mend the atoms"):
+        parametrise(topology, ["charmm36.xml"], None, "kinds")
+
+
 @pytest.mark.parametrize("letter", "CM")
 def test_peptides_with_sulphur_start_at_finite_energies(letter):
     peptide = Peptide(f"ACE-{letter}-NME", [FF14SB, "implicit/gbn2.xml"], 300.0)

@@ -28,7 +28,7 @@ from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import ReplicaExchange, Sampler
 from predcg.schema import check, make_lists
-from predcg.systems import System
+from predcg.systems import Molecule, System
 from predcg.training import AdaptiveTempering, check_optimizer, check_trainer
 
 log = logging.getLogger(__name__)
@@ -208,8 +208,10 @@ def build(cfg: DictConfig) -> Nouns:
         if users and cfg[key] is None:
             cfg[key] = getattr(system, key, None)
             if cfg[key] is None:
-                kind = type(system).__name__
-                raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose {users[0]}=gaussian")
+                kind, choose = type(system).__name__, " ".join(f"{role}=gaussian" for role in users)
+                if isinstance(system, Molecule):
+                    raise InputError(f"{users[0]}: expected three bonded atoms off a line, to see the molecule from; {kind} has none; choose {choose}")
+                raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose {choose}")
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
     callbacks = [callback for callback in (construct(cfg, "callbacks") or {}).values() if callback]

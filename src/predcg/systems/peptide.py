@@ -25,6 +25,8 @@ TORSIONS = {
     "VAL": {"CB": 180.0},
 }
 
+# Atoms and bonds of every residue, charged ends included, by name; where a force field has patches for the ends.
+NAMED = "amber14/protein.ff14SB.xml"
 BONDED = openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce
 
 
@@ -36,7 +38,7 @@ def build(sequence: str, forcefield: list[str] | str, phi_degrees: float = -120.
 
     Args:
         sequence: one-letter codes, with the caps ACE- in front and -NME behind where wanted.
-        forcefield: OpenMM force-field files with Amber's residue templates.
+        forcefield: OpenMM force-field files with Amber's residue templates, or with patches for charged ends, as charmm36.xml has them; caps are residues.
         phi_degrees: φ of every residue before minimisation; proline's is fixed by its ring.
         psi_degrees: ψ of every residue before minimisation.
 
@@ -51,7 +53,8 @@ def build(sequence: str, forcefield: list[str] | str, phi_degrees: float = -120.
     forcefield = paths(forcefield)
     try:
         field = force_field(forcefield)
-        topology = _topology(names, templates, field)
+        own = set(templates) <= set(field._templates) or not field._patches or {"ACE", "NME"} & set(templates)  # patched caps are no residues
+        topology = _topology(names, templates, field if own else force_field([NAMED]))
         system = field.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
     except InputError:
         raise

@@ -122,17 +122,21 @@ def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.Sy
         raise
     except Exception as reason:
         raise InputError(f"system.forcefield: expected OpenMM force-field files; {files} fails with: {reason}") from reason
-    unknown = forcefield.getUnmatchedResidues(topology)
-    if unknown:
-        names = "; ".join(f"{r.name} {r.id} ({' '.join(atom.name for atom in r.atoms())})" for r in unknown[:3])
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        cure = "mend the atoms or choose another force field"
-        if not any(atom.element is app.element.hydrogen for atom in topology.atoms()):
-            cure = "it has no hydrogens: add them with PDBFixer or OpenMM's app.Modeller.addHydrogens"
-        elif all(residue.name in ("HOH", "WAT", "TIP3", "SOL", "NA", "CL") for residue in unknown):
-            cure = "take water and ions out, and say the solvent with the force field, as implicit/obc2.xml"
-        raise InputError(f"system.pdb: {name!r} has residues whose atoms {files} does not know: {names}{more}; {cure}")
-    return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
+    try:
+        return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
+    except Exception as reason:
+        # Without patches, which many residues may need to be known, OpenMM's list holds more than those that are at fault; the first that is, it names.
+        unknown = [r for r in forcefield.getUnmatchedResidues(topology) if f"residue {r.index} ({r.name})" in str(reason) or not forcefield._patches]
+        if not unknown:
+            raise
+    names = "; ".join(f"{r.name} {r.id} ({' '.join(atom.name for atom in r.atoms())})" for r in unknown[:3])
+    more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+    cure = "mend the atoms or choose another force field"
+    if not any(atom.element is app.element.hydrogen for atom in topology.atoms()):
+        cure = "it has no hydrogens: add them with PDBFixer or OpenMM's app.Modeller.addHydrogens"
+    elif all(residue.name in ("HOH", "WAT", "TIP3", "SOL", "NA", "CL") for residue in unknown):
+        cure = "take water and ions out, and say the solvent with the force field, as implicit/obc2.xml"
+    raise InputError(f"system.pdb: {name!r} has residues whose atoms {files} does not know: {names}{more}; {cure}")
 
 
 def phi_psi(topology: mdtraj.Topology) -> list[list[list[int]]]:
