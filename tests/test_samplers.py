@@ -12,7 +12,7 @@ from torch import Tensor
 from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.samplers import HMC, Langevin, OpenMMLangevin, ReplicaExchange, reweight
-from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule
+from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, System
 
 WATER = """ATOM      1  O   HOH A   1       0.000   0.000   0.000  1.00  0.00           O
 ATOM      2  H1  HOH A   1       0.957   0.000   0.000  1.00  0.00           H
@@ -174,6 +174,37 @@ def test_langevin_samples_harmonic_wells_exactly():
     assert_within_error(batch.x, 500, 0.0)
     assert_within_error(batch.x**2, 500, system.scales**2)
     assert (mean_and_error(batch.x**2, 500)[1] / system.scales**2 < 0.02).all()
+
+
+class CarbonHydrogen(System):
+    """A free C-H bond seen from its carbon, x in nm, with the reduced mass and kT in kJ/mol: u = ½ k (|x| - r0)²."""
+
+    k, r0, kt = 284512.0, 0.109, 2.744
+
+    def __init__(self):
+        super().__init__(3)
+        self.masses = torch.full((3,), 0.92995)
+
+    def energy(self, x):
+        return 0.5 * self.k * (x.norm(dim=-1) - self.r0) ** 2 / self.kt
+
+
+@pytest.mark.parametrize("burn_in", [500, 0])
+def test_a_stiff_bond_has_its_exact_width_once_the_velocities_of_the_start_are_forgotten(burn_in):
+    """At 2 fs, from exact draws; without burn-in half of what velocities at kT have too much is in the stretching."""
+    bond, n, timestep = CarbonHydrogen(), 30_000, 0.002
+    cold = bond.k / bond.masses[0].item() * timestep**2 / 4  # (ω h / 2)², by which velocities at the ends of steps are colder than kT
+    excess = 0.0 if burn_in else 0.5 * cold / (1 - cold)
+    r = torch.linspace(0.08, 0.14, 6001, dtype=torch.double)
+    weight = r**2 * (-0.5 * bond.k * (r - bond.r0) ** 2 / bond.kt).exp()
+    exact = (weight * (r - bond.r0) ** 2).sum() / weight.sum()
+    start = torch.nn.functional.normalize(torch.randn(n, 3).double(), dim=-1) * r[weight.multinomial(n, replacement=True)].unsqueeze(-1)
+    # Without burn-in: many phases of the vibration within 0.2 ps, in which so little friction takes no hundredth of the excess.
+    friction = 10.0 if burn_in else 0.05
+    x = Langevin(timestep, friction, stride=3, burn_in=burn_in).run(bond, start, 30).x.double()
+    squares = (x.norm(dim=-1) - bond.r0) ** 2 / exact - 1
+    mean, error = mean_and_error(squares, n)
+    assert error < 0.008 and abs(mean - excess) < 3 * error + 0.005
 
 
 def test_heavy_coordinates_are_slow_and_as_spread():
