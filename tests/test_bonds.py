@@ -1,5 +1,6 @@
 """Bond lengths of frames against the force field's: hot and crystal-like ones pass, torn ones are made whole, the rest is refused with a guess."""
 
+import copy
 import logging
 from importlib.util import find_spec
 
@@ -15,6 +16,7 @@ from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.systems import Molecule, Peptide
 from predcg.systems.bonds import check_bonds, lengths
+from predcg.systems.particles import bonds
 from predcg.systems.trajectory import read_frames
 
 FIELDS = [["amber96.xml", "amber96_obc.xml"], ["amber14/protein.ff14SB.xml", "implicit/gbn2.xml"], ["amber99sbildn.xml", "amber99_obc.xml"]]
@@ -126,13 +128,24 @@ def test_another_order_of_atoms_is_guessed(frames, ala2, tmp_path):
         read_frames(str(tmp_path / "b.npz"), ala2)
 
 
-def test_constraints_are_bonds_too(ala2):
-    system = app.ForceField("amber96.xml").createSystem(ala2.topology.to_openmm(), constraints=app.HBonds)
-    pairs, rest, _ = lengths(ala2)
-    constrained = type("Constrained", (), {"openmm_system": system, "kt": ala2.kt, "topology": ala2.topology})
-    theirs, same, _ = lengths(constrained)
-    assert dict(zip(map(tuple, theirs.tolist()), same.tolist(), strict=True)) == pytest.approx(dict(zip(map(tuple, pairs.tolist()), rest.tolist(), strict=True)))
-    assert len(pairs) == 21
+def test_springs_across_angles_and_torsions_are_no_bonds(ala2):
+    """As CHARMM's terms of Urey and Bradley, and its 1-4 Lennard-Jones."""
+    sprung = copy.deepcopy(ala2.openmm_system)
+    springs, custom = openmm.HarmonicBondForce(), openmm.CustomBondForce("r")
+    for force in sprung.getForces():
+        if isinstance(force, openmm.HarmonicAngleForce):
+            for one, _, other, *_ in map(force.getAngleParameters, range(force.getNumAngles())):
+                springs.addBond(one, other, 0.22, 5000.0)
+        if isinstance(force, openmm.PeriodicTorsionForce):
+            for one, _, _, other, *_ in map(force.getTorsionParameters, range(force.getNumTorsions())):
+                custom.addBond(one, other)
+    sprung.addForce(springs)
+    sprung.addForce(custom)
+    assert bonds(sprung) == bonds(ala2.openmm_system)
+    theirs = type("Sprung", (), {"openmm_system": sprung, "kt": ala2.kt, "topology": ala2.topology})
+    assert springs.getNumBonds() > 30
+    for found, known in zip(lengths(theirs), lengths(ala2), strict=True):
+        np.testing.assert_array_equal(found, known)
 
 
 def test_weights_and_temperatures_are_refused_until_they_are_used(frames, ala2, tmp_path):

@@ -51,7 +51,8 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     reference's, p_<basin>_simulated, and the largest deviation of the former in percent over basins above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and
     ψ, held-out reference frames against the model, beside that against the other half of the reference, its floor; l_percent, with the handedness of
     the first model; tight_percent, with every bond within 0.01 nm and every angle within 10 degrees of the force field's, wide_percent, within 0.02 nm and 25
-    degrees, beside the reference's, whose bonds to hydrogen are up to 0.3 % too wide at 1 fs (see samplers.Langevin), uncorrected; outside_percent, reference frames where the model has density zero, such as cis peptide bonds; energy_evaluations of training.
+    degrees, beside the reference's, whose bonds to hydrogen are up to 0.3 % too wide at 1 fs (see samplers.Langevin), uncorrected; outside_percent, reference
+    frames where the model has density zero, such as cis peptide bonds; energy_evaluations of training.
     """
     trained, reference = with_reference(runs)
     train, test = (Sample.of(reference, batch.x, torch.zeros(len(batch.x))) for batch in reference.data)

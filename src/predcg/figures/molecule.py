@@ -46,8 +46,8 @@ def bond_lengths(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
     Numbers, all mean absolute errors in nm: bond_length_error_nm, of the bonds' mean lengths in draws x ~ p(x|z) p(z);
     decoded_heavy_bond_error_nm and decoded_bond_error_nm, of every bond in every decoded mean, the former without
-    hydrogens. Those of data simulated at 1 fs are right to 1e-5 nm (see samplers.Langevin). The mean over the rotations of a methyl group lies on its axis, so that the last is large wherever
-    hydrogens rotate freely.
+    hydrogens. Those of data simulated at 1 fs are right to 1e-5 nm (see samplers.Langevin). The mean over the rotations of a methyl group
+    lies on its axis, so that the last is large wherever hydrogens rotate freely.
     """
     run = runs[0]
     pairs = [[a.index, b.index] for a, b in run.system.topology.bonds]

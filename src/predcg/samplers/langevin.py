@@ -21,8 +21,8 @@ class Langevin(Chain):
 
     A harmonic motion of frequency ω has its exact width at any timestep h; its velocities at the ends of steps are colder than kT by a = (ω h / 2)². They
     begin at kT, so that a stiff bond stretches with a / (2 - 2a) too much energy at first, 4 % for C-H at 1 fs and 22 % at 2 fs, and forgets it as
-    exp(-γ t): let burn_in last several 1/γ. What then is left comes from couplings: bonds to hydrogen stretch with 0.3 ± 0.3 % more energy at 1 fs, 0.9 ± 0.2 % at 2 fs, as measured in
-    alanine dipeptide at γ = 10/ps against 0.5 fs; their widths are off by half of that, their mean lengths by less than 1e-5 nm.
+    exp(-γ t): let burn_in last several 1/γ. What then is left comes from couplings: bonds to hydrogen stretch with 0.3 ± 0.3 % more energy at 1 fs and
+    0.9 ± 0.2 % at 2 fs, as measured in alanine dipeptide at γ = 10/ps against 0.5 fs; their widths are off by half of that, mean lengths by less than 1e-5 nm.
 
     Args:
         friction: collision rate γ, 1 / time.

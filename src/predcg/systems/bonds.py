@@ -5,10 +5,9 @@ from itertools import product
 
 import mdtraj
 import numpy as np
-import openmm
 
 from predcg.errors import InputError
-from predcg.systems.forcefield.born import plain
+from predcg.systems.particles import bonds
 from predcg.systems.system import System
 
 log = logging.getLogger(__name__)
@@ -19,18 +18,11 @@ NEAREST_NM = 0.07, 0.25  # of an atom of any molecule, from hydrogen to disulfid
 
 
 def lengths(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of atoms, (n, 2), their equilibrium length and how far off it they may be, (n,), nm, from harmonic bonds and constraints; empty without a molecule."""
-    found = {}
-    for force in system.openmm_system.getForces() if hasattr(system, "openmm_system") else ():
-        if isinstance(force, openmm.HarmonicBondForce) and not force.usesPeriodicBoundaryConditions():
-            for i, j, length, k in map(force.getBondParameters, range(force.getNumBonds())):
-                if plain(k) > 0 and plain(length) > 0:
-                    found[min(i, j), max(i, j)] = plain(length), WIDTHS * np.sqrt(system.kt / plain(k))
-    if hasattr(system, "openmm_system"):
-        for i, j, length in map(system.openmm_system.getConstraintParameters, range(system.openmm_system.getNumConstraints())):
-            found[min(i, j), max(i, j)] = plain(length), 0.0
-    rest, width = np.array(list(found.values())).reshape(-1, 2).T
-    return np.array(list(found), dtype=np.int32).reshape(-1, 2), rest, SHARE * rest + width
+    """Pairs of atoms, (n, 2), their equilibrium length and how far off it they may be, (n,), nm, from harmonic bonds; empty without a molecule."""
+    known = bonds(system.openmm_system) if hasattr(system, "openmm_system") else {}
+    found = {tuple(sorted(pair)): (length, k) for pair, (length, k) in known.items() if length > 0 and k > 0}
+    rest, k = np.array(list(found.values())).reshape(-1, 2).T
+    return np.array(list(found), dtype=np.int32).reshape(-1, 2), rest, SHARE * rest + WIDTHS * np.sqrt(system.kt / k)
 
 
 def whole(system: System, x: np.ndarray, box: np.ndarray | None, name: str) -> np.ndarray:

@@ -25,22 +25,26 @@ def check_free(system: openmm.System) -> None:
         raise InputError(f"system.forcefield: expected particles with masses; found {len(fixed)} without, the first is {fixed[0]}; give them their masses")
 
 
-def bonds(system: openmm.System) -> dict[frozenset[int], float]:
-    """Length in nm of every bond with a harmonic term, nan with another one, by its two atoms; springs across angles are none."""
-    pairs: dict[frozenset[int], float] = {}
+def bonds(system: openmm.System) -> dict[frozenset[int], tuple[float, float]]:
+    """Length in nm and spring constant in kJ/mol/nm² of every harmonic bond, by its atoms, or nan of custom ones where none is harmonic.
+
+    Springs across angles (Urey and Bradley's) are no bonds, nor are custom terms beside harmonic bonds, such as CHARMM's 1-4 Lennard-Jones or restraints.
+    """
+    pairs: dict[frozenset[int], tuple[float, float]] = {}
+    custom: dict[frozenset[int], tuple[float, float]] = {}
     angles: list[tuple[int, int, int]] = []
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicBondForce):
-            pairs |= {frozenset((i, j)): plain(length) for i, j, length, _ in map(force.getBondParameters, range(force.getNumBonds()))}
+            pairs |= {frozenset((i, j)): (plain(length), plain(k)) for i, j, length, k in map(force.getBondParameters, range(force.getNumBonds()))}
         elif isinstance(force, openmm.CustomBondForce):
-            pairs |= {frozenset(force.getBondParameters(k)[:2]): float("nan") for k in range(force.getNumBonds())} | pairs
+            custom |= {frozenset(force.getBondParameters(k)[:2]): (float("nan"), float("nan")) for k in range(force.getNumBonds())}
         elif isinstance(force, openmm.HarmonicAngleForce):
             angles += [tuple(force.getAngleParameters(k)[:3]) for k in range(force.getNumAngles())]
-    found = dict(pairs)
+    found = dict(pairs or custom)
     for i, j, k in angles:
-        ends, sides = frozenset((i, k)), (pairs.get(frozenset((i, j)), 0.0), pairs.get(frozenset((j, k)), 0.0))
-        if pairs.get(ends, 0.0) > UREY_BRADLEY * max(sides) > 0:
-            found.pop(ends, None)
+        across, *sides = (pairs.get(frozenset(pair), (0.0, 0.0))[0] for pair in ((i, k), (i, j), (j, k)))
+        if across > UREY_BRADLEY * max(sides) > 0:
+            found.pop(frozenset((i, k)), None)
     return found
 
 
