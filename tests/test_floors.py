@@ -19,7 +19,8 @@ FLOORS = [
 ]
 # Within a floor, who may read whom: a system has dihedrals, a transform aligns, a density looks through a transform.
 BESIDE = {
-    "files": {"errors"}, "messages": {"catalogue"}, "batch": {"errors", "files"}, "inputs": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
+    "files": {"errors"}, "messages": {"catalogue"}, "overrides": {"catalogue", "errors", "messages"},
+    "batch": {"errors", "files"}, "inputs": {"errors", "files"}, "observables": {"spins"}, "transforms": {"observables"},
     "densities": {"observables", "spins", "transforms"}, "systems": {"observables", "spins"}, "importance": {"model"}, "gibbs": {"model"}, "posteriors": {"model"},
     "results": {"model", "posteriors"}, "samplers": {"results"}, "config": {"schema"}, "run": {"config", "folder", "report"}, "draw": {"gallery"},
 }  # fmt: skip

@@ -318,6 +318,8 @@ def test_draws_without_a_finite_energy_or_slope_are_left_out_and_counted():
     with pytest.raises(NonFiniteError, match="2 of 4 draws have no finite energy or slope, more than the share dropped = 0.49") as caught:
         ReverseKL(4, dropped=0.49)(fixed(x), Sqrt(1), NOTHING)
     assert caught.value.x.tolist() == [-1.0]
+    with pytest.raises(NonFiniteError, match="4 of 4 draws"):  # none is left to be drawn anew
+        objective(fixed(torch.full((4, 1), float("nan"))), Sqrt(1), NOTHING)
 
 
 def test_what_is_left_out_does_not_touch_the_gradient_of_the_rest(linear):

@@ -30,6 +30,16 @@ REFUSED = {
     "decoder.hidden=[8,-8]": r"decoder.hidden: expected a list of .a whole number >= 1.; found \[8, -8\] \(at \[1\]\)",
     "decoder.hidden=8": "decoder.hidden: expected a list",
     "trainer.gradient_clip_val=abc": "trainer.gradient_clip_val: expected a number",
+    "logger.tags=1.5": "logger.tags: expected a list of .text. or null; found 1.5",
+    "logger.group=[a]": r"logger.group: expected text or null; found \['a'\]",
+    "latent.size=0": "latent.size: expected z = 1; found 0; leave it out, or set z",
+    "decoder.context=7": "decoder.context: expected z = 1; found 7",
+    "threads=1025": "threads: expected a whole number >= 1 and <= 1024",
+    "prior=null": "prior: expected one of .*; found 'null'",
+    "prior=1.5": "prior: expected one of .*; found '1.5'",
+    "posterior={a: 1}": "posterior: expected one of .*none",
+    "figures={a: 1}": "figures: expected a list; found {a: 1}",
+    "experiment=null": "experiment: expected one of .*; found 'null'",
 }
 
 
@@ -48,11 +58,29 @@ def test_a_callback_can_be_taken_away_by_null():
     assert not build(compose(["experiment=double_well/mixed", "callbacks.bounds=null"])).callbacks
 
 
-def test_wrong_values_of_every_key_are_refused_in_one_line_or_accepted():
-    """A sample that is composed only; `make=True` builds the nouns, too."""
+def test_wrong_values_of_every_key_are_refused_in_one_line_or_rightly_accepted():
+    """A sample; the script itself tries all."""
     spec = importlib.util.spec_from_file_location("bad_values", shipped("experiments") / "reliability/bad_values.py")
-    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
-    wrong = list(module.bad_values())
+    spec.loader.exec_module(script := importlib.util.module_from_spec(spec))
+    wrong = list(script.bad_values())
     assert len(wrong) >= 1200
-    told = [module.outcome(*one, make=False) for one in wrong[::41]]
-    assert told.count("refused") > len(told) / 2
+    ends = [(one, script.outcome(one)) for one in wrong[::113]]
+    assert sum(end == "refused" for _, end in ends) > len(ends) / 2
+    assert not [one for one, end in ends if end == "accepted" and not script.may_be_accepted(one)]
+    # The rule does not call everything wrong, nor does the program.
+    right = next(one for one in wrong if (one.path, one.text) == ("system.c", "1.5"))
+    assert script.may_be_accepted(right) and script.outcome(right) == "accepted"
+
+
+LATE = {
+    "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, _partial_: true, T_max: -1}": "scheduler.T_max: expected a number >= 0; found -1",
+    "optimizer.lr=0": "optimizer.lr: expected a learning rate > 0 at some step; found 0 at all",
+    "scheduler={_target_: torch.optim.lr_scheduler.LambdaLR, _partial_: true}": "scheduler: .*lr_lambda",
+    "decoder.hidden=[1000000,1000000]": "decoder: asks for more memory than there is; choose smaller",
+}
+
+
+@pytest.mark.parametrize("override", LATE)
+def test_values_that_only_a_constructor_can_refuse(override):
+    with pytest.raises(InputError, match=LATE[override]):
+        build(compose(["experiment=double_well/mixed", *(["decoder=gaussian"] if "decoder" in override else []), override]))

@@ -33,9 +33,9 @@ def main() -> None:
     _tell(help_page, experiments)
     _complete_experiment(experiments)
     _house()
-    sys.argv[1:] = readable(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here
     try:
+        sys.argv[1:] = readable(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name="config")(_job)()
     except REFUSED as reason:
         _end("predcg", reason)

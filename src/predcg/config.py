@@ -72,8 +72,18 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     OmegaConf.set_struct(plain, True)
     make_lists(plain)
     check(plain)
+    check_sizes(plain)
     fit_epochs(plain)
     return plain
+
+
+def check_sizes(cfg: DictConfig) -> None:
+    """Raise InputError on a role whose numbers of coordinates are not x and z."""
+    for role, sizes in {"latent": {"size": "z"}, "decoder": {"context": "z", "size": "x"}, "encoder": {"context": "x", "size": "z"}}.items():
+        for name, key in sizes.items():
+            found = cfg[role].get(name, cfg[key])
+            if None not in (found, cfg[key]) and found != cfg[key]:
+                raise InputError(f"{role}.{name}: expected {key} = {cfg[key]}; found {found}; leave it out, or set {key}")
 
 
 def fit_epochs(cfg: DictConfig) -> None:
@@ -203,6 +213,7 @@ def build(cfg: DictConfig) -> Nouns:
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
     cfg.x = system.size
+    check_sizes(cfg)
     for key in ("frame", "zmatrix"):
         users = [role for role in ("latent", "decoder", "encoder") if f"${{{key}" in OmegaConf.to_yaml(cfg[role])]
         if users and cfg[key] is None:

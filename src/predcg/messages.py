@@ -49,11 +49,17 @@ def unknown(key: str, found: str, known: list[str]) -> str:
     return f"{key}: expected one of {', '.join(known)}; found {found!r}" + (f"; the nearest is {close}" if close else "")
 
 
+def short_of_memory(reason: BaseException) -> str:
+    """What to do where a size asks for more memory than there is; empty of any other error."""
+    asked = isinstance(reason, MemoryError) or re.search(r"can't allocate memory|out of memory|Storage size calculation overflowed|numel: integer multiplication overflow|invalid argument size", str(reason), re.I)
+    return "asks for more memory than there is; choose smaller sizes or counts" if asked else ""
+
+
 def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
     """One line out of Hydra's and OmegaConf's several; of an argument that they do not know, with the nearest that they do."""
     cause, text = reason.__cause__, str(reason)
     if isinstance(reason, InstantiationException) and cause is not None:
-        return str(cause)
+        return short_of_memory(cause) or str(cause)
     experiments = listing(shipped("conf") / "experiment")
     if "must specify 'experiment'" in text:
         return f"experiment: expected one of {', '.join(experiments)}; found none; choose one with experiment=<name>, or see predcg --help"
@@ -62,9 +68,14 @@ def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
         return unknown(option["group"], option["name"], offered or groups().get(option["group"], []))
     if key := re.search(r"Could not override '([^']+)'|Could not delete from config. '([^']+)'", text):
         found = key[1] or key[2]
+        if found in groups():
+            return f"{found}: expected one of {', '.join(groups()[found])}; found none of them; choose {found}=<name>"
         close = nearest(found, _keys(overrides))
         mend = f"the nearest is {close}" if close else "predcg experiment=... --cfg job shows all of them"
         return f"{found}: expected a key or group of this configuration; {mend}"
+    if merged := re.search(r"Error merging override ([^=\s]+)=(.*?)\s*Cannot merge DictConfig with ListConfig", f"{text}\n{cause}", re.DOTALL):
+        kind = "a list" if merged[2].startswith("{") else "a mapping"
+        return f"{merged[1].lstrip('+')}: expected {kind}; found {merged[2]}; mend it, or leave it out"
     if "Ambiguous value" in text:
         found = text.split("'")[1]
         return f"{found}: expected one value; found several; for a run of each: predcg -m ...; for a list put them in brackets"

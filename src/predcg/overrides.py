@@ -6,8 +6,12 @@ import re
 from collections.abc import Collection
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString
 from hydra.errors import HydraException
+
+from predcg.catalogue import groups, listing, shipped
+from predcg.errors import InputError
+from predcg.messages import unknown
 
 LONGEST = 120  # characters of a folder's name without its hash: file systems end at 255 bytes
 
@@ -17,11 +21,31 @@ def readable(arguments: list[str]) -> list[str]:
 
     In `key=value`, and in a list or a sweep of values, what names an existing file or folder is put in quotes where Hydra would refuse it or read
     another text or several values: it may hold `=`, commas, spaces and umlauts. A leading `~` is the user's home. All else is left as it is.
+    Raises InputError on an option of a group that is no name.
 
     >>> readable(["experiment=ala2/forward_kl", "prior=flat,ard", "-m"])
     ['experiment=ala2/forward_kl', 'prior=flat,ard', '-m']
     """
-    return [_argument(argument) for argument in arguments]
+    written = [_argument(argument) for argument in arguments]
+    for argument in written:
+        _check_option(argument)
+    return written
+
+
+def _check_option(argument: str) -> None:
+    """Raise InputError on an option of a group that is no name: null, a number, true or false, which Hydra ends on with a traceback."""
+    key, _, text = argument.partition("=")
+    group = key.partition("@")[0].lstrip("+")
+    options = listing(shipped("conf") / "experiment") if group == "experiment" else groups().get(group)
+    if options is None or not text:
+        return
+    try:
+        value = OverridesParser.create().parse_override(argument).value()
+    except HydraException:  # told where it is composed
+        return
+    for one in value.list if isinstance(value, ChoiceSweep) else [value]:
+        if one is None or isinstance(one, bool | int | float):
+            raise InputError(unknown(group, text, options))
 
 
 def _argument(argument: str) -> str:

@@ -14,6 +14,7 @@ from predcg.errors import InputError, NonFiniteError
 from predcg.files import alone, clear, read_json, reading, write_json
 from predcg.folder import begin, configuration, finish, is_finished, withdraw
 from predcg.inputs import kept
+from predcg.messages import short_of_memory
 from predcg.objectives import ReverseKL
 from predcg.posteriors import Weights
 from predcg.report import FAILED, draw, final_beta, weigh
@@ -37,6 +38,7 @@ def run(cfg: DictConfig) -> Path:
     """
     began, folder = time.perf_counter(), Path(cfg.folder)
     os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB__SERVICE_WAIT", "180")  # seconds: on a busy machine its process needs more than its own 30 to start
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
     nouns = build(cfg)
@@ -212,6 +214,10 @@ def _rehearse(nouns: Nouns, batch: Batch) -> int:
         raise InputError(f"{reason} (found {roles})") from reason
     except FloatingPointError as reason:
         raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system, and an encoder with a density (found {roles})") from reason
+    except (RuntimeError, MemoryError) as reason:
+        if told := short_of_memory(reason):
+            raise InputError(f"objective: of the untrained model {told} (found {roles})") from reason
+        raise
     if not torch.isfinite(loss):
         raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one (found {roles})")
     cost = int(nouns.system.evaluations) - before

@@ -15,10 +15,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from predcg.errors import InputError
-from predcg.ranges import NonNegativeInt, PositiveInt, Seed
+from predcg.ranges import NonNegativeInt, Parallel, PositiveInt, Seed
 
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # what every library below takes; torch's networks are in single precision
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null", Any: "anything", dict: "a mapping"}
+HANDED_ON = {"WandbLogger": "wandb.init"}  # where a constructor's further keywords go
 SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
@@ -39,7 +40,7 @@ class Settings(TypedDict, total=False):
     snapshots: PositiveInt | None
     figures: list[str]
     seed: Seed
-    threads: Annotated[int, Ge(1), Le(1024)]
+    threads: Parallel
     force: bool
     trust_code: bool
     name: str | None
@@ -132,17 +133,19 @@ def _holds_target(found: Any) -> bool:
 
 
 @functools.cache
-def parameters(target: type) -> dict[str, Any]:
-    """The annotations of a constructor's parameters; Any where there is none, or one that cannot be read at run time."""
-    return {name: _hint(target, parameter.annotation) for name, parameter in inspect.signature(target).parameters.items()}
+def parameters(target: Callable) -> dict[str, Any]:
+    """The annotations of a constructor's parameters, and of those it hands its keywords on to; Any where there is none, or one that cannot be read at run time."""
+    further = parameters(get_object(HANDED_ON[target.__name__])) if target.__name__ in HANDED_ON else {}
+    return further | {name: _hint(target, parameter.annotation) for name, parameter in inspect.signature(target).parameters.items()}
 
 
-def _hint(target: type, annotation: Any) -> Any:
+def _hint(target: Callable, annotation: Any) -> Any:
     if annotation is inspect.Parameter.empty:
         return Any
+    makes = target.__init__ if isinstance(target, type) else target
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
-        return get_type_hints(holder, vars(inspect.getmodule(inspect.unwrap(target.__init__))), include_extras=True)["it"]
+        return get_type_hints(holder, vars(inspect.getmodule(inspect.unwrap(makes))), include_extras=True)["it"]
     except NameError:  # a name that its library imports for type checkers only
         return Any
 

@@ -50,6 +50,7 @@ class Simulate(Acquisition):
         self.kept, self.basin = Path(kept), basin
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
+        within(system, system.start(1), self.basin)  # an unknown basin is told before the simulation
         per_block = (self.frames + self.test_frames) // (self.replicas * self.blocks)
         batch = self._simulate(system, sampler, per_block * self.blocks, folder)
         if batch.beta is not None:  # a ladder of temperatures: the system's own is learnt from

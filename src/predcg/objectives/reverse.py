@@ -56,6 +56,8 @@ class ReverseKL(Objective):
         while not (whole := x.isfinite().all(-1)).all():
             # Left out of the mean alone, it would give every weight the gradient 0 · ∞: the others are drawn anew without it.
             broken, z, log_latent = torch.cat([broken, x[~whole]]), z[whole], log_latent[whole]
+            if not len(z):  # raises
+                self._count(broken)
             x, log_decoder = sample_with_log_prob(model.decoder(z))
         u, slope = _energy(system, x)
         length = torch.linalg.vector_norm(slope, dim=-1, dtype=torch.float64)  # squares leave float32

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
-from predcg.ranges import PositiveFloat, PositiveInt
+from predcg.ranges import Parallel, PositiveFloat
 from predcg.systems.bridge import Bridge
 from predcg.systems.code import paths
 from predcg.systems.forcefield import Batched
@@ -57,7 +57,7 @@ class Molecule(System):
         forcefield: list[str] | str,
         temperature_kelvin: PositiveFloat,
         basins: dict[str, dict[str, list[float]]] | None = None,
-        workers: PositiveInt | None = None,
+        workers: Parallel | None = None,
         implicit_solvent: str | None = None,
         residue: int | None = None,
     ):
@@ -169,7 +169,7 @@ class Peptide(Molecule):
         forcefield: list[str] | str,
         temperature_kelvin: PositiveFloat,
         basins: dict[str, dict[str, list[float]]] | None = None,
-        workers: PositiveInt | None = None,
+        workers: Parallel | None = None,
         residue: int | None = None,
     ):
         topology, x = build(sequence, forcefield)

@@ -22,8 +22,14 @@ def check_optimizer(optimizer: Callable, scheduler: Callable | None, steps: int)
         made.step()
     except Exception as reason:  # of whatever optimiser was named
         raise InputError(f"optimizer: {reason or type(reason).__name__}; mend it, or leave it out") from reason
-    if scheduler is None or not steps:
+    if not steps:
         return
+    if scheduler is None:
+        return _check_moves("optimizer.lr", max(group["lr"] for group in made.param_groups))
+    for name, value in getattr(scheduler, "keywords", {}).items():
+        if name != "last_epoch" and isinstance(value, int | float) and value < 0:
+            raise InputError(f"scheduler.{name}: expected a number >= 0; found {value}; mend it, or leave it out")
+    highest = 0.0
     try:
         with warnings.catch_warnings(action="ignore"):
             schedule = scheduler(made)
@@ -33,10 +39,17 @@ def check_optimizer(optimizer: Callable, scheduler: Callable | None, steps: int)
                 rates = schedule.get_last_lr()
                 if not all(0 <= rate < math.inf for rate in rates):
                     raise InputError(f"scheduler: expected learning rates >= 0; found {rates[0]:g} at step {step}; mend it, or leave it out")
+                highest = max(highest, *rates)
     except InputError:
         raise
     except Exception as reason:
         raise InputError(f"scheduler: {reason or type(reason).__name__} (in {steps} steps); mend it, or leave it out") from reason
+    _check_moves("scheduler", highest)
+
+
+def _check_moves(name: str, rate: float) -> None:
+    if not rate > 0:
+        raise InputError(f"{name}: expected a learning rate > 0 at some step; found {rate:g} at all of them; mend it, or choose steps=0")
 
 
 def check_logger(logger: Any) -> None:
