@@ -208,6 +208,23 @@ def test_the_gain_of_a_flow_is_that_of_its_initial_means():
     assert means[1].diff(dim=0).abs().sum() > 8 * means[0].diff(dim=0).abs().sum()
 
 
+@pytest.mark.parametrize("widest", [0.5, 0.2, 1.0])
+def test_no_wrapped_normal_of_a_flow_is_wider_than_it_may_be(widest):
+    """Asked for any width, an n-fold angle comes up to the limit and not over it; by quadrature of the density around its centre."""
+    settings = {} if widest == 0.5 else {"widest": widest}  # 0.5 ships
+    flow = Flow(context=1, size=2, folds=[1, 3], bins=4, rounds=0, couplings=0, hidden=[8], **settings).double()
+    angle = ((torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000 - 0.5) * 2 * math.pi
+    c, found = torch.tensor([0.3], dtype=torch.float64), []
+    with torch.no_grad():
+        for asked in (-1.0, 50.0):
+            flow.mean[-1].bias[2:] = asked
+            q = flow(c)
+            near = [q.centre + angle.unsqueeze(-1) * axis / n for axis, n in zip(torch.eye(2, dtype=torch.float64), (1, 3), strict=True)]
+            shares = torch.stack([q.log_prob(t).softmax(0) for t in near])
+            found.append((-2 * (shares * angle.cos()).sum(-1).log()).sqrt() / torch.tensor([1, 3]))  # E cos(τ - μ) = exp(-σ² / 2)
+    assert (found[0] < 0.6 * widest).all() and torch.allclose(found[1], torch.full_like(found[1], widest))
+
+
 def test_flow_of_a_wider_context_than_event():
     flow = torus(2)
     context, y = torch.randn(4, 5, 1, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)

@@ -49,6 +49,12 @@ def test_wrong_values_are_refused_when_a_configuration_is_composed(override):
         compose(["experiment=double_well/mixed", "callbacks={}" if override.startswith("callbacks") else "z=1", override.replace("callbacks.x", "+callbacks.x")])
 
 
+@pytest.mark.parametrize(("key", "value"), [("widest", 0), ("widest", 1.5), ("widest", "abc"), ("gain", 0), ("bins", -1)])
+def test_values_beside_those_that_the_system_fills_in_are_checked_as_well(key, value):
+    with pytest.raises(InputError, match=f"decoder.{key}: expected a .*; found {value!r}"):
+        compose(["experiment=ala2/latent", f"decoder.{key}={value}"])
+
+
 @pytest.mark.parametrize(("steps", "epoch_steps", "fitted"), [(300, 500, 300), (1200, 500, 600), (15, 10, 15), (0, 7, 7), (1000, 500, 500)])
 def test_epoch_steps_are_fitted_to_steps(steps, epoch_steps, fitted):
     assert compose(["experiment=double_well/mixed", f"steps={steps}", f"epoch_steps={epoch_steps}"]).epoch_steps == fitted

@@ -10,6 +10,7 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Ge(0), Le(1)]  # [0, 1], as a share
 OpenUnitInterval = Annotated[float, Gt(0), Lt(1)]  # (0, 1), as a probability that is no certainty
+Width = Annotated[float, Gt(0), Le(1)]  # rad, of a wrapped normal: of a threefold angle it is 3 rad at most, to which the density is exact
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]  # of torch, numpy and OpenMM alike
 Parallel = Annotated[int, Ge(1), Le(1024)]  # threads or processes
 Beta = Annotated[float, Gt(0), Le(1)]  # inverse temperature in units of the system's own, from nearly flat to the target

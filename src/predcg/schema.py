@@ -109,7 +109,9 @@ def _values(parent: DictConfig | ListConfig, key: Any, path: str, hint: Any) -> 
         return
     try:
         node = parent[key]
-        found = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        found = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+        if OmegaConf.is_config(node) and not _holds_target(found):  # of one that holds nouns, what is there already is told about
+            found = OmegaConf.to_container(node, resolve=True)
     except OmegaConfBaseException:  # refers to what another group lacks, or to what is filled in later
         return
     if found is None and OmegaConf.is_interpolation(parent, key):

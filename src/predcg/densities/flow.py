@@ -20,10 +20,9 @@ from predcg.densities.density import Conditional
 from predcg.densities.gaussian import Gaussian
 from predcg.densities.wrapped import WrappedNormal, wrapped
 from predcg.observables import Observable
-from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt
+from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Width
 from predcg.transforms import Transform as Coordinates
 
-WIDEST = 0.5  # rad: the largest width of a wrapped normal; our choice
 GAIN = 20.0  # of free parameters, whose steps would otherwise be small beside those of a network that shares its own
 HARMONICS = 3
 
@@ -41,13 +40,14 @@ class Flow(Conditional):
         context, size, features, transform: see Conditional.
         folds: n of each periodic coordinate, which are the first ones of the transformed: 3 for a methyl group, whose hydrogens no energy tells apart, else 1.
         bins: of each spline.
-        rounds: how often the couplings go over all of t. With 0, each t is instead a wrapped normal of a width up to 0.5 rad about a mean that h
-            determines: all that is wider or has several modes, a latent variable has to tell apart.
+        rounds: how often the couplings go over all of t. With 0, each t is instead a wrapped normal about a mean that h determines.
         couplings: affine couplings of s.
         hidden: width of each hidden layer of every network.
         gain: with rounds = 0, factor of the initial first layer of the network of the means; that of its last is 2.5 times as large. At 4 they go
             round the whole circle from the start, which learning from the energy needs: what is not visited at first is not found. At 1 they
             are smooth, which learning from data needs: neighbours in z are neighbours on the circle, and z is filled as p(z) asks.
+        widest: with rounds = 0, largest width of the wrapped normals, in rad, up to 1: all that is wider or has several modes, a latent variable has
+            to tell apart.
 
     >>> x, log_q = Flow(context=1, size=5, folds=[1, 1], bins=8, rounds=2, couplings=2, hidden=[16])(torch.zeros(7, 1)).rsample_and_log_prob()
     >>> x.shape, log_q.shape
@@ -66,8 +66,10 @@ class Flow(Conditional):
         features: Observable | Coordinates | None = None,
         transform: Coordinates | None = None,
         gain: PositiveFloat = 4.0,
+        widest: Width = 0.5,
     ):
         super().__init__(context, size, features, transform)
+        self.widest = widest
         self.alone = not self.inputs and (len(folds) < 2 or not rounds)
         self.inputs += self.alone
         self.register_buffer("folds", torch.tensor(folds, dtype=torch.long), persistent=False)
@@ -99,7 +101,7 @@ class Flow(Conditional):
         """q(τ | h)."""
         if self.mean is not None:
             mean, width = self.mean(h).chunk(2, -1)
-            return WrappedNormal(mean, (WIDEST * self.folds).log() + logsigmoid(width))
+            return WrappedNormal(mean, (self.widest * self.folds).log() + logsigmoid(width))
         bound = h.new_full((*h.shape[:-1], len(self.folds)), math.pi)
         return _flow(self.angles, h, BoxUniform(-bound, bound))
 
