@@ -176,6 +176,8 @@ def test_claims_that_cannot_be_drawn_are_refused_in_one_line(claims, call, capsy
     assert "expected numbers of training: a, a_error, b; found c; mend one/met.yaml" in refused(call, capsys, "--all", "one/met")
     path.write_text(CLAIMS["one/met"].replace("training", "nonsense"))
     assert "found 'nonsense'; mend one/met.yaml" in refused(call, capsys, "one/met")
+    path.write_text(CLAIMS["one/met"].replace("here | there", "ours (0, 1 apart)"))
+    assert "expected of a some of value, tolerance, at_least, at_most, source; found ['1 apart)']; write a source" in refused(call, capsys, "one/met")
     path.write_text(CLAIMS["one/met"].replace("seed=", "sead="))
     assert "sead" in refused(call, capsys, "one/met")
     assert not list(claims.rglob("*.json")) and not list(claims.rglob("*.png"))

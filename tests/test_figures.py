@@ -718,6 +718,12 @@ def test_ramachandran_compares_as_many_draws_as_frames(ala2, hinge):
     figure, numbers = figures.ramachandran([run])
     assert numbers["ramachandran_distance"] == numbers["ramachandran_distance_of_training"] > 0
     assert [axes.get_title() for axes in figure.axes[:2]] == ["600 held-out frames", "600 draws of the model"]
+    maps = [axes.collections[0] for axes in figure.axes[:2]]
+    frames = [mdtraj.Trajectory(x.view(len(x), -1, 3).numpy(), ala2.topology) for x in (test, drawn)]
+    torsions = [np.rad2deg([compute(one)[1][:, 0] for compute in (mdtraj.compute_phi, mdtraj.compute_psi)]) for one in frames]
+    most = max(np.histogram2d(*both, bins=36, range=[[-180, 180]] * 2)[0].max() for both in torsions)
+    for image in maps:  # of one frame as high in both, at the end of the scale
+        assert image.get_array().max() == pytest.approx(math.log(most)) and image.get_clim() == pytest.approx((0, math.log(most)))
 
 
 def test_other_runs_are_not_pooled_and_seeds_are():

@@ -14,6 +14,7 @@ from predcg.files import atomic, read_json, write_json
 from predcg.messages import unknown
 
 RESERVED = {"folder", "force", "trust_code"}
+EXPECTED = dict.fromkeys(("value", "tolerance", "at_least", "at_most", "source"))
 WIDTH_PIXELS, SIZE_BYTES = 1000, 150_000  # at most, of a kept picture: it is a part of the checkout
 
 
@@ -34,6 +35,10 @@ def claim(folder: Path, name: str) -> dict[str, Any]:
         raise InputError(f"{path}: expected a claim in plain YAML; found {' '.join(str(reason).split())}; mend the file") from reason
     if not isinstance(content, dict) or not content.keys() >= {"runs", "figure", "expect"}:
         raise InputError(f"{path}: expected the keys runs, figure and expect; found {list(content)}; mend the file")
+    for number, expected in content["expect"].items():
+        if not isinstance(expected, dict) or expected.keys() - EXPECTED:
+            found = sorted(expected.keys() - EXPECTED) if isinstance(expected, dict) else expected
+            raise InputError(f"{path}: expected of {number} some of {', '.join(EXPECTED)}; found {found}; write a source that has a comma in quotes")
     for override in (override for entry in content["runs"] for override in entry):
         key = str(override).partition("=")[0].strip().lstrip("+~")
         if key in RESERVED or key.startswith("hydra"):

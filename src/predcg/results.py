@@ -18,7 +18,7 @@ from predcg.systems.trajectory import configurations
 
 SNAPSHOTS = "snapshots"  # of a run folder: its part with step=<n>.pt
 APART = 0.1  # nat per coordinate: a held-out bound that lies further below that of training is told; our choice
-AVERAGED = 10  # minibatches in the bound of training
+AVERAGED = 10  # minibatches at most in the bound of training
 
 
 class Snapshot(NamedTuple):
@@ -90,10 +90,11 @@ class Run(NamedTuple):
 def bounds(run: Run) -> dict[str, float]:
     """What the objective's bound was where the model comes from, the prior left out, nat per frame: none without training.
 
-    checkpoint_step; bound_training, the mean over the last ten logged minibatches up to there, with its standard error; where frames were held
-    out, bound_held_out, beside bound_held_out_best, its highest at β = 1, and best_step, where that was.
+    checkpoint_step; bound_training, the mean over the last ten logged minibatches up to there (of fewer than twenty, the later half), with its
+    standard error; where frames were held out, bound_held_out, beside bound_held_out_best, its highest at β = 1, and best_step, where that was.
     """
-    training = [row["train/bound"] for row in run.history if "train/bound" in row and row["step"] <= run.step][-AVERAGED:]
+    training = [row["train/bound"] for row in run.history if "train/bound" in row and row["step"] <= run.step]
+    training = training[len(training) // 2 :][-AVERAGED:]  # a start is far below
     if not training:
         return {}
     numbers = {"checkpoint_step": run.step, "bound_training": sum(training) / len(training)}

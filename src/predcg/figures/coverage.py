@@ -22,6 +22,9 @@ FRAMES = 20_000  # of the reference, where log q is computed
 SAMPLES = 32  # latent draws in log q, where there is a latent variable
 BLOCKS = 32  # of the reference, in the order of its trajectories, for errors
 BINS = 64
+DEEPEST = 9  # kT of the scale
+FREE_ENERGY = f"free energy (kT)\ndarkest: {DEEPEST} and more, white: no frame"
+BEYOND = "bins at the ends hold what is beyond"
 
 
 class Sample(NamedTuple):
@@ -35,6 +38,10 @@ class Sample(NamedTuple):
     def of(cls, run: Run, x: Tensor, log_w: Tensor) -> "Sample":
         """Of configurations, (N, D), with log-weights, (N,), on any scale."""
         return cls(x, log_w.double().softmax(0), run.system.backbone(x).rad2deg())
+
+    def first(self, n: int) -> "Sample":
+        """The first n of them: maps of unequal numbers of frames end at unequal heights."""
+        return Sample(*(values[:n] for values in self))
 
     def histogram(self) -> np.ndarray:
         """Shares of the bins of φ and ψ, ψ first."""
@@ -63,8 +70,8 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     _, weighted, model, reweighted, above = found[0]
     figure, panels = new(columns=3, rows=2, width=3.5, height=3.1)
     for axes, (text, sample) in zip(panels, {"reference": test, "model": model, "model, reweighted": reweighted}.items(), strict=False):
-        image = free_energy_map(axes, sample, text)
-    figure.colorbar(image, ax=panels[:3], label="free energy (kT)")
+        image = free_energy_map(axes, sample.first(len(test.x)), text)
+    figure.colorbar(image, ax=panels[:3], label=FREE_ENERGY)
     _weights(panels[3], weighted, above)
     masses(panels[4], numbers, states(reference.system), [("_simulated", EXACT, "reference"), ("_model", PALE, "model"), ("", MODEL, "model, reweighted")])
     _energies(panels[5], reference.system(test.x[:FRAMES]), reference.system(model.x[:FRAMES]))
@@ -136,7 +143,7 @@ def free_energy_map(axes: Axes, sample: Sample, title: str):
     edges = np.linspace(-180, 180, BINS + 1)
     ticks = range(-180, 181, 90)
     axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{title}, {len(sample.x)} frames", xticks=ticks, yticks=ticks)
-    return axes.pcolormesh(edges, edges, free, cmap="viridis_r", vmin=0, vmax=9)
+    return axes.pcolormesh(edges, edges, free, cmap="viridis_r", vmin=0, vmax=DEEPEST)
 
 
 def _weights(axes: Axes, weighted: Weighted, above: Tensor) -> None:
@@ -144,7 +151,7 @@ def _weights(axes: Axes, weighted: Weighted, above: Tensor) -> None:
         relative = (log_w - weighted.log_z[0]).clamp(-3, 3).numpy()
         axes.hist(relative, bins=np.linspace(-3, 3, 97), density=True, histtype="step", color=colour, linewidth=1.4, label=text)
     axes.axvline(0, color=EXACT, linestyle=":")
-    axes.set(xlabel="log p(x) - log q(x) (nat)", ylabel="density (1/nat)", title=f"weights: effective sample size {weighted.effective_sample_size:.3f}")
+    axes.set(xlabel=f"log p(x) - log q(x) (nat)\n{BEYOND}", ylabel="density (1/nat)", title=f"weights: effective sample size {weighted.effective_sample_size:.3f}")
     axes.set_ylim(top=1.35 * axes.get_ylim()[1])
     axes.legend(fontsize=8)
 
@@ -167,5 +174,5 @@ def _energies(axes: Axes, reference: Tensor, model: Tensor) -> None:
     low, high = reference.min().item() - 1, reference.max().item() + 5
     for u, colour, text in ((reference, DATA, "reference"), (model, MODEL, "model")):
         axes.hist(u.clamp(low, high).numpy(), bins=np.linspace(low, high, 80), density=True, histtype="step", color=colour, linewidth=1.4, label=text)
-    axes.set(xlabel="energy (kT)", ylabel="density (1/kT)", title="energies")
+    axes.set(xlabel=f"energy (kT)\n{BEYOND}", ylabel="density (1/kT)", title="energies")
     axes.legend(fontsize=8)

@@ -87,8 +87,8 @@ def _held_out(axes: Axes, run: Run) -> None:
     label = run.system.label(x).numpy() if states(run.system) else np.full(len(x), -1)
     names = states(run.system)
     for index, name in [(-1, "no basin" if names else "all"), *enumerate(names)]:
-        colour = NOWHERE if index < 0 else BASINS[index % len(BASINS)]
-        axes.scatter(*degrees[label == index].T, s=5, color=colour, linewidths=0, alpha=0.35, label=name)
+        colour = BASINS[index % len(BASINS)] if index >= 0 else NOWHERE if names else "#777777"
+        axes.scatter(*degrees[label == index].T, s=5, color=colour, linewidths=0, alpha=0.5, label=name)
 
 
 def _segments(x: Tensor, y: Tensor) -> np.ndarray:

@@ -95,6 +95,6 @@ def _map(axes: Axes, run: Run, title: str) -> None:
 def _angles(panels: list[Axes], run: Run, title: str) -> None:
     x, first, second = _shown(run)
     for axes, degrees, text in zip(panels, run.system.backbone(x).rad2deg().T, "φψ", strict=True):
-        points = axes.scatter(first, second, c=degrees, s=7, cmap="twilight", vmin=-180, vmax=180, linewidths=0)
+        points = axes.scatter(first, second, c=degrees, s=11, cmap="twilight", vmin=-180, vmax=180, linewidths=0.3, edgecolors="#777777")
         axes.figure.colorbar(points, ax=axes, label=f"{text} (degrees)", ticks=range(-180, 181, 90))
         _named(axes, run, f"{title}\n{len(x)} held-out frames")

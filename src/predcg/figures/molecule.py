@@ -20,7 +20,7 @@ DEGREES = {"xlim": (-180, 180), "xticks": range(-180, 181, 90)}
 
 @needs(Molecule, "backbone", "training", "data", each=True)
 def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Free energy of φ and ψ in kT, of held-out frames and of as many draws of the model: bins without any begin at the same height.
+    """Free energy of φ and ψ in kT, of held-out frames and of as many draws of the model, above the deepest bin of both: a single frame is at the top of the scale.
 
     Numbers: total variation distance from the histogram of held-out frames on 24 x 24 bins, between 0 and 1, of as many draws of the model as there are
     training frames, ramachandran_distance, and of the training frames themselves, ramachandran_distance_of_training: what real frames have by chance.
@@ -29,14 +29,15 @@ def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     train, test = (_degrees(run, x) for x in (run.data.train.x, run.data.test.x))
     with torch.no_grad():
         model = _degrees(run, run.model.generate(max(len(train), len(test))))
+    shown = {"held-out frames": test, "draws of the model": model[: len(test)]}
+    counts = [np.histogram2d(*angles.T.numpy(), bins=36, range=[[-180, 180]] * 2) for angles in shown.values()]
+    most = max(count.max() for count, *_ in counts)
     figure, panels = new(columns=2, width=3.5, height=3.2)
-    for axes, angles, text in zip(panels, (test, model[: len(test)]), ("held-out frames", "draws of the model"), strict=True):
-        count, edges_phi, edges_psi = np.histogram2d(*angles.T.numpy(), bins=60, range=[[-180, 180]] * 2)
-        with np.errstate(divide="ignore"):
-            free = -np.log(count.T / count.max())
-        image = axes.pcolormesh(edges_phi, edges_psi, np.where(np.isfinite(free), free, np.nan), cmap="viridis_r", vmin=0, vmax=7)
-        axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{len(angles)} {text}", ylim=(-180, 180), yticks=range(-180, 181, 90), **DEGREES)
-    figure.colorbar(image, ax=panels, label="free energy (kT)")
+    for axes, text, (count, edges_phi, edges_psi) in zip(panels, shown, counts, strict=True):
+        free = np.log(most / np.where(count, count, np.nan)).T
+        image = axes.pcolormesh(edges_phi, edges_psi, free, cmap="viridis_r", vmin=0, vmax=max(np.log(most), 1))
+        axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{len(test)} {text}", ylim=(-180, 180), yticks=range(-180, 181, 90), **DEGREES)
+    figure.colorbar(image, ax=panels, label="free energy (kT); white: no frame")
     return figure, {"ramachandran_distance": _distance(model[: len(train)], test), "ramachandran_distance_of_training": _distance(train, test)}
 
 
@@ -89,7 +90,9 @@ def rg_histogram(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
     def show(values: Tensor, text: str, **style: str) -> None:
         share = np.full(len(values), 1 / len(values) / (bins[1] - bins[0]))
-        axes.hist(values.numpy(), bins=bins, weights=share, histtype="step", linewidth=1.4, label=text, **style)
+        beyond = ((values < bins[0]) | (values > bins[-1])).double().mean().item()
+        told = f", {100 * beyond:.1f} % beyond" if beyond >= 0.001 else ""
+        axes.hist(values.numpy(), bins=bins, weights=share, histtype="step", linewidth=1.4, label=text + told, **style)
 
     show(train, f"training, {len(train)} frames", color=DATA)
     show(test, f"held out, {len(test)} frames", color=EXACT)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.figures.coverage import SAMPLES, Sample, free_energy_map, masses
+from predcg.figures.coverage import BEYOND, FREE_ENERGY, SAMPLES, Sample, free_energy_map, masses
 from predcg.figures.runs import needs
 from predcg.figures.sampling import block_mean
 from predcg.figures.style import DATA, EXACT, MODEL, PALE, mean_over_seeds, new, states
@@ -44,7 +44,7 @@ def reweighting(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for axes, (text, log_w) in zip(panels, maps.items(), strict=False):
         image = free_energy_map(axes, Sample.of(run, weighted.x, log_w), text)
     if maps:
-        figure.colorbar(image, ax=panels[: len(maps)], label="free energy (kT)")
+        figure.colorbar(image, ax=panels[: len(maps)], label=FREE_ENERGY)
     _weights(panels[len(maps)], weighted, above, found[0].numbers)
     if maps:
         masses(panels[3], numbers, states(run.system), [("_model", PALE, "model"), ("", MODEL, "model, reweighted"), ("_reference", EXACT, "simulation")])
@@ -91,8 +91,8 @@ def _weights(axes: Axes, weighted: Weighted, above: Tensor, numbers: dict[str, f
             axes.hist((log_w - middle).clamp(-SPREAD, SPREAD).numpy(), bins=bins, density=True, histtype="step", linewidth=1.4, color=colour, label=text)
     axes.axvline(0, color=EXACT, linestyle=":", linewidth=1)
     upper = f"upper bound {numbers['log_z_upper']:.5g}" if "log_z_upper" in numbers else "no upper bound without a simulation"
-    share = f"effective sample size {numbers['effective_sample_size']:.3f} ± {numbers['effective_sample_size_error']:.1g}"
-    axes.set_title(f"{share}\nlog Z: lower bound {numbers['log_z_lower']:.5g}, {upper}")
-    axes.set(xlabel="log p(x) - log q(x) (nat)", ylabel="density (1/nat)")
+    share = f"effective sample size {numbers['effective_sample_size']:.3g} ± {numbers['effective_sample_size_error']:.1g}"
+    axes.set_title(f"{share}\nlog Z: lower bound {numbers['log_z_lower']:.5g}\n{upper}")
+    axes.set(xlabel=f"log p(x) - log q(x) (nat)\n{BEYOND}", ylabel="density (1/nat)")
     axes.set_ylim(top=1.3 * axes.get_ylim()[1])
     axes.legend(fontsize=8, loc="upper left")

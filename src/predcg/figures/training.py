@@ -17,8 +17,8 @@ def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for key, colour, label in (("train/bound", MODEL, "training"), ("val/bound", DATA, "held out")):
         steps, values = column(run, key)
         if values:
-            axes.plot(steps, values, color=colour, label=label, alpha=0.9)
-            shown += sorted(values)[len(values) // 10 :]
+            axes.plot(steps, values, color=colour, label=label, alpha=0.9, marker="o" if len(values) < 10 else "", markersize=3)
+            shown += sorted(values)[-(-len(values) // 10) if len(values) > 2 else 0 :]
     margin = 0.05 * (max(shown) - min(shown)) or 1.0
     # The lowest tenth is the rise from the start, or a blow-up; an axis that holds it shows nothing else.
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
