@@ -20,6 +20,7 @@ from predcg.catalogue import listing, shipped
 from predcg.config import build, check_figures, compose, will_have
 from predcg.draw import expand
 from predcg.errors import InputError
+from predcg.figures import style
 from predcg.figures.runs import HAD
 from predcg.run import load, run
 
@@ -52,6 +53,7 @@ FEW = {
 def few(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("predcg.report.DRAWS", 200)
+    monkeypatch.setitem(style.STYLE, "savefig.dpi", 40)
     for module, numbers in FEW.items():
         for name, value in numbers.items():
             monkeypatch.setattr(importlib.import_module(f"predcg.figures.{module}"), name, value)  # some have the name of a figure
@@ -60,13 +62,15 @@ def few(tmp_path, monkeypatch):
 # Every figure is drawn of one of these, and of all others among the slow tests: most of the time is matplotlib's.
 DRAWN_OF = ["ala2/latent", "ala2/replica_exchange", "double_well/mixed", "schoberl2015/long_range", "schoberl2019/ala2", "schoberl2019/double_well"]
 LARGE = ["schoberl2019/ala5"]
+WRITTEN_BY = ["ala2/forward_kl", "double_well/forward_kl", "schoberl2015/em"]
 
 
 def cases():
+    """Experiments and which figures: none, those that it ships, written by the run, or every one, drawn here."""
     for experiment in EXPERIMENTS:
-        yield pytest.param(experiment, experiment in DRAWN_OF, marks=[pytest.mark.slow] * (experiment in LARGE))
         if experiment not in DRAWN_OF:
-            yield pytest.param(experiment, True, marks=pytest.mark.slow)
+            yield pytest.param(experiment, "shipped" if experiment in WRITTEN_BY else "none", marks=[pytest.mark.slow] * (experiment in LARGE))
+        yield pytest.param(experiment, "every", marks=[pytest.mark.slow] * (experiment not in DRAWN_OF))
 
 
 def refused(name, nouns, had):
@@ -79,9 +83,9 @@ def refused(name, nouns, had):
     return False
 
 
-@pytest.mark.parametrize(("experiment", "every_figure"), list(cases()))
-def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refused_or_drawn_of_it(experiment, every_figure, few):
-    cfg = compose([f"experiment={experiment}", "logger=none", *small(experiment), "snapshots=1"])
+@pytest.mark.parametrize(("experiment", "which"), list(cases()))
+def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refused_or_drawn_of_it(experiment, which, few):
+    cfg = compose([f"experiment={experiment}", "logger=none", *small(experiment), "snapshots=1", *(["figures=[]"] if which != "shipped" else [])])
     folder = run(cfg)
     assert (folder / "finished").exists()
     reloaded = load(folder)
@@ -92,8 +96,8 @@ def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refu
     assert (folder / "draws/draws.npz").exists() == ("draws" in had)
     assert all(math.isfinite(number) for number in json.loads((folder / "summary.json").read_text()).values())
     allowed = [name for name in figures.__all__ if not refused(name, nouns, had)]
-    assert set(cfg.figures) <= set(allowed)
-    for name in allowed if every_figure else []:
+    assert set(compose([f"experiment={experiment}"]).figures) <= set(allowed)
+    for name in allowed if which == "every" else []:
         torch.manual_seed(0)
         _, numbers = getattr(figures, name)([reloaded])
         assert all(math.isfinite(number) for number in numbers.values()), (name, numbers)
