@@ -34,7 +34,8 @@ def call(*arguments, program="main", **environment):
 
 
 @pytest.mark.parametrize(("program", "flag"), list(itertools.product(["main", "draw"], ["--help", "-h", "--version", "--list"])))
-def test_what_is_asked_about_the_program_is_told_without_heavy_imports(program, flag):
+def test_what_is_asked_about_the_program_is_told_without_heavy_imports(program, flag, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
     pages = {"main": help_page, "draw": draw_help_page}
     known = EXPERIMENTS if program == "main" else listing(shipped("experiments"))
     code, output, errors, heavy = call(flag, program=program, COLUMNS="150")

@@ -46,7 +46,7 @@ def test_samples_have_the_location_as_mean(conditional):
 def test_a_sample_comes_with_its_log_density(conditional):
     distribution = conditional(2, 3)(torch.randn(7, 2))
     if not distribution.has_rsample:
-        with pytest.raises(InputError, match="no reparametrised samples"):
+        with pytest.raises(InputError, match="needs reparametrised samples"):
             sample_with_log_prob(distribution)
         return
     sample, log_prob = sample_with_log_prob(distribution, (4,))

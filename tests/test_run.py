@@ -319,7 +319,7 @@ def test_several_processes_train_in_each_job_of_a_sweep_by_joblib(tmp_path):
 def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
     quick = [argument for argument in QUICK if argument != "logger=none"]
     command = [sys.executable, "-m", "predcg.run", *quick, "folder=homeless"]
-    homeless = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")} | {"HOME": "/proc/nobody"}
+    homeless = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "WANDB"))} | {"HOME": "/proc/nobody"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=homeless)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "homeless/finished").exists() and list(tmp_path.glob("homeless/wandb/offline-run-*/run-*.wandb"))
@@ -444,6 +444,7 @@ def test_what_a_training_cannot_use_or_would_end_early_is_refused_before_data(ov
 
 def test_wandb_online_without_a_key_is_refused_before_data(monkeypatch, capsys):
     monkeypatch.setattr("predcg.acquisitions.Exact.acquire", None)
+    monkeypatch.delenv("WANDB_MODE", raising=False)  # which an earlier run of this process has set, offline
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(Path("none").absolute()))
     assert "choose logger=none or logger.offline=true" in refused(monkeypatch, capsys, *QUICK[:4], "logger=wandb", "logger.offline=false")

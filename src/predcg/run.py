@@ -57,7 +57,8 @@ def run(cfg: DictConfig) -> Path:
                 _report(logger, folder, summary)
         finally:
             for logger in loggers:
-                getattr(logger.experiment, "finish", lambda: None)()
+                if getattr(logger, "_experiment", None) is not None:  # to ask for it would begin one
+                    getattr(logger.experiment, "finish", lambda: None)()
         finish(folder, resolved, summary)
     log.info("finished: %s", folder)
     return folder

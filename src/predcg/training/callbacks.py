@@ -37,7 +37,10 @@ class RandomState(pl.Callback):
 
 
 class Evaluations(pl.Callback):
-    """Keeps the count of energy evaluations at the end, where averages of weights come with buffers of an earlier step."""
+    """Keeps the count of energy evaluations, in checkpoints and at the end, where averages of weights come with buffers of an earlier step."""
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: Training, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"]["system.evaluations"] = module.system.evaluations.clone()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Training) -> None:
         self._count = module.system.evaluations.clone()
