@@ -392,6 +392,14 @@ def test_nothing_is_compiled_before_it_pays(water, monkeypatch):
     assert water.evaluate(strained(WATER, 20))[0].isfinite().all()
 
 
+def test_few_evaluations_after_many_are_not_compiled(water, monkeypatch):
+    """A training after a simulation has the bits of one whose data were there already."""
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
+    water.expect(10**9)
+    water.expect(10_000)
+    assert water.evaluate(strained(WATER, 20))[0].isfinite().all()
+
+
 def test_a_regularised_system_is_its_own_below_the_threshold_and_a_logarithm_above():
     """u = x²/2 and t = 8: at x = 2, 4, 6 and 1e15 by hand."""
     system = Harmonic([1.0])

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import torch
 from test_experiments import EXPERIMENTS, small
 
 from predcg import run
+from predcg.cli import main
 from predcg.config import compose
 from predcg.errors import InputError
 from predcg.files import alone, clear
@@ -143,6 +146,27 @@ def test_the_next_run_clears_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run.run(compose(command))
     assert not [path for path in Path("mine").rglob(".*")]
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path, monkeypatch, capsys):
+    """No file may be larger than the limit: first the data do not fit, then no snapshot, then no checkpoint; with room again the run is the undisturbed one."""
+    monkeypatch.chdir(tmp_path)
+    command = ["experiment=double_well/forward_kl", "steps=8", "epoch_steps=4", "snapshots=4", "acquisition.frames=2000", "acquisition.test_frames=8",
+               "+callbacks.bounds.draws=50", "logger=none", "figures=[training]"]  # fmt: skip
+    run.run(compose([*command, "folder=whole"]))
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    for room, there in ((10_000, "config.yaml"), (100_000, "data/test.npz"), (300_000, "snapshots/step=4.pt")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+        monkeypatch.setattr(sys, "argv", ["predcg", *command, "folder=parts"])
+        with pytest.raises(SystemExit) as end:
+            main()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        error = [line for line in capsys.readouterr().err.splitlines() if line and "step/s" not in line]
+        assert end.value.code == 2 and len(error) == 1 and re.search(r"predcg: .*File too large: .*parts/.*the same command goes on", error[0]), error
+        assert Path("parts", there).exists() and not [path for path in Path("parts").rglob(".*")]
+    run.run(compose([*command, "folder=parts"]))
+    whole, parts = content(Path("whole")), content(Path("parts"))
+    assert [name for name in whole | parts if whole.get(name) != parts.get(name)] == []
 
 
 def test_two_equal_commands_at_once_run_once(tmp_path):

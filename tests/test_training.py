@@ -18,7 +18,7 @@ from predcg.errors import InputError
 from predcg.objectives import ForwardKL, Mixed, Replay, ReverseKL
 from predcg.priors import Flat, Gaussian
 from predcg.systems import DoubleWell, Harmonic
-from predcg.training import AdaptiveTempering, Tempering, Training, fit, read_checkpoint, read_history
+from predcg.training import AdaptiveTempering, Converged, Tempering, Training, fit, read_checkpoint, read_history
 from predcg.training.adaptive import overlap
 from predcg.training.history import History
 from predcg.training.loader import Loader
@@ -87,11 +87,11 @@ class Interrupt(pl.Callback):
             raise KeyboardInterrupt
 
 
-def train(linear, folder, steps, callbacks=(), objective=None, prior=None, tempering=None, snapshots=None):
+def train(linear, folder, steps, callbacks=(), objective=None, prior=None, tempering=None, snapshots=None, held=3):
     """A small training of every part that has state: data order, noise, optimiser, schedule, tempering."""
     torch.manual_seed(7)
     objective = objective or Mixed(0.5, ForwardKL(2), ReverseKL(16))
-    data = Data(frames(10), frames(3))
+    data = Data(frames(10), frames(held))
 
     def optimizer(parameters):
         return torch.optim.Adam(parameters, lr=1e-2)
@@ -173,6 +173,67 @@ def test_the_best_checkpoint_has_the_highest_held_out_bound_without_the_prior_at
         assert best["global_step"] == max(at_target, key=at_target.get)
         for name, value in Kept.states[best["global_step"]].items():
             assert torch.equal(best["state_dict"][name], value), name
+
+
+@pytest.mark.parametrize("stop", [8, 13, 18])
+def test_a_resumed_training_knows_which_checkpoint_was_the_best(stop, linear, tmp_path, monkeypatch):
+    """Bounds on held-out frames that fall from the first epoch on: what is kept is the first epoch's, also where the run is interrupted right after it."""
+    bounds = {5: -1.0, 10: -2.0, 15: -1.5, 20: -3.0}
+    measure = Training._measure
+
+    def falling(module, batch):
+        loss, values = measure(module, batch)
+        return loss, values if torch.is_grad_enabled() else values | {"bound": torch.tensor(bounds[module.global_step])}
+
+    monkeypatch.setattr(Training, "_measure", falling)
+    at_target = Tempering(start=1.0, growth=1.5, increment=0.1, steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(linear, tmp_path, 20, [Interrupt(stop)], tempering=at_target)
+    train(linear, tmp_path, 20, tempering=at_target)
+    assert read_checkpoint(tmp_path / "checkpoints/best.ckpt")["global_step"] == 5
+
+
+@pytest.mark.parametrize("held", [3, 0])
+@pytest.mark.parametrize("stop", [8, 13, 19])
+def test_every_callbacks_state_and_every_counter_is_that_of_an_uninterrupted_training(stop, held, linear, tmp_path):
+    """All of the last checkpoint but the names of files: with held-out frames and without, when epochs once ended one step late."""
+
+    def training(folder, *callbacks):
+        average = EMAWeightAveraging(decay=0.9, use_buffers=False)
+        return train(linear, folder, 25, [average, Converged(window=3, tolerance=1e-9), *callbacks], objective=ReverseKL(16), held=held)
+
+    training(tmp_path / "whole")
+    # In a folder of the same name, since the states of checkpoint callbacks hold it.
+    (tmp_path / "whole").rename(tmp_path / "kept")
+    with pytest.raises(KeyboardInterrupt):
+        training(tmp_path / "whole", Interrupt(stop))
+    training(tmp_path / "whole")
+    whole, parts = (leaves(read_checkpoint(tmp_path / name / "checkpoints/last.ckpt")) for name in ("kept", "whole"))
+    assert whole.keys() == parts.keys() and any("optimizer_states" in name for name in whole)
+    assert {name: (whole[name], parts[name]) for name in whole if whole[name] != parts[name]} == {}
+
+
+def leaves(node, path=""):
+    """Numbers, texts and the bytes of tensors in nested containers, by their path."""
+    if isinstance(node, dict):
+        return {name: leaf for key, child in node.items() for name, leaf in leaves(child, f"{path}.{key}").items()}
+    if isinstance(node, (list, tuple)):
+        return leaves(dict(enumerate(node)), path)
+    return {path: (node.dtype, node.numpy().tobytes()) if isinstance(node, torch.Tensor) else repr(node)}
+
+
+def test_a_training_that_had_converged_does_not_go_on(linear, tmp_path):
+    """Interrupted when all steps are done and nothing else is."""
+    for _ in range(2):
+        train(linear, tmp_path, 25, [Converged(window=2, tolerance=1e9)])
+        assert read_checkpoint(tmp_path / "checkpoints/last.ckpt")["global_step"] == 4
+
+
+def test_checkpoints_are_written_beside_their_place(linear, tmp_path, monkeypatch):
+    """The temporary folder may be another disk, from which a file is copied: a kill would leave half of it."""
+    monkeypatch.setattr("tempfile.mkstemp", lambda *args, **kwargs: pytest.fail("written elsewhere"))
+    train(linear, tmp_path, 5)
+    assert {file.name for file in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt"}
 
 
 def test_maximum_likelihood_finds_the_exact_answer():

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import io
 import json
 import logging
 import os
@@ -35,6 +36,10 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as reason:
+        if reason.filename is None:  # as where the disk is full
+            reason.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -43,6 +48,16 @@ def write_json(path: Path, content: dict) -> None:
     """Write `content` as indented JSON, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_tensors(path: Path, content: dict) -> None:
+    """Write tensors and plain Python in torch's format, atomically. Raises OSError on a full disk, where torch, writing by itself, raises what names no cause."""
+    import torch  # help, which needs this module, does not wait for it
+
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def clear(folder: Path) -> None:

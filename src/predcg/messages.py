@@ -58,6 +58,8 @@ def short_of_memory(reason: BaseException) -> str:
 def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
     """One line out of Hydra's and OmegaConf's several; of an argument that they do not know, with the nearest that they do."""
     cause, text = reason.__cause__, str(reason)
+    if isinstance(reason, OSError) and reason.errno:  # of the file system; some of Hydra's are OSErrors too
+        return f"{text}; mend that, or choose another folder=...; the same command goes on where it was"
     if isinstance(reason, InstantiationException) and cause is not None:
         return short_of_memory(cause) or str(cause)
     experiments = listing(shipped("conf") / "experiment")

@@ -11,8 +11,8 @@ def end_with_parent() -> None:
 
     A program that the user has started must outlive the shell that it was started from.
     """
-    if multiprocessing.current_process().name != "MainProcess":
-        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_watch, args=(parent.pid,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:

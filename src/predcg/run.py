@@ -87,7 +87,7 @@ def _loggers(cfg: DictConfig) -> list:
 def _acquire(cfg: DictConfig, nouns: Nouns, resolved: dict) -> Data:
     """The data of the run folder, or new ones; the system has then counted what they have cost, whenever that was."""
     folder = Path(cfg.folder)
-    nouns.system.expect(cfg.steps * _rehearse(nouns, Batch.of(nouns.system.start(2))))
+    a_step = _rehearse(nouns, Batch.of(nouns.system.start(2)))
     data = None if cfg.force else Data.load(folder / "data")
     if data is not None:
         clear(folder)
@@ -110,6 +110,7 @@ def _acquire(cfg: DictConfig, nouns: Nouns, resolved: dict) -> Data:
             raise
         write_json(folder / COST, {"energy_evaluations": int(nouns.system.evaluations)})
         data.save(folder / "data")
+    nouns.system.expect(cfg.steps * a_step)  # whether or not there was a simulation before: its compiled code has other last digits
     nouns.prior.fit(data.train.effective_size)
     return data
 

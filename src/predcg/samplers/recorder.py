@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.files import atomic, clear, reading
+from predcg.files import clear, reading, write_tensors
 from predcg.systems import System
 from predcg.systems.trajectory import write_trajectory
 
@@ -55,8 +55,7 @@ class Recorder:
         if self._frames:
             _join(self._frames).save(self._part(self._parts))
             self._frames, self._parts = [], self._parts + 1
-        with atomic(self.folder / "state.pt") as temporary:
-            torch.save(state | {"parts": self._parts}, temporary)
+        write_tensors(self.folder / "state.pt", state | {"parts": self._parts})
         self._saved = time.monotonic()
 
     def finish(self, system: System, replicas: int) -> Batch:

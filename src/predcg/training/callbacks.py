@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
-from predcg.files import atomic
+from predcg.files import write_tensors
 from predcg.importance import log_z_bounds
 from predcg.processes import end_with_parent
 from predcg.progress import progress
@@ -37,16 +37,19 @@ class RandomState(pl.Callback):
 
 
 class Evaluations(pl.Callback):
-    """Keeps the count of energy evaluations, in checkpoints and at the end, where averages of weights come with buffers of an earlier step."""
+    """Keeps the count of energy evaluations whole where averages of weights take the model's place, with buffers of an earlier step: in checkpoints, at validations, at the end."""
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: Training, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"]["system.evaluations"] = module.system.evaluations.clone()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Training) -> None:
+    def _keep(self, trainer: pl.Trainer, module: Training, *rest: Any) -> None:
         self._count = module.system.evaluations.clone()
 
-    def on_train_end(self, trainer: pl.Trainer, module: Training) -> None:
+    def _restore(self, trainer: pl.Trainer, module: Training) -> None:
         module.system.evaluations.copy_(self._count)
+
+    on_train_start = on_validation_batch_end = on_train_epoch_end = _keep
+    on_validation_epoch_end = on_train_end = _restore
 
 
 class WholeEpochs(pl.Callback):
@@ -56,13 +59,12 @@ class WholeEpochs(pl.Callback):
     and without held-out frames after one further step, so that all later epochs ended one step late.
     """
 
-    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        loop = checkpoint["loops"]["fit_loop"]
-        for count in loop["epoch_progress"].values():
-            count["completed"] = count["processed"]
-        steps = loop["epoch_loop.batch_progress"]
-        steps["is_last_batch"] = False
-        steps["current"] = dict.fromkeys(steps["current"], 0)
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        loop = trainer.fit_loop
+        if loop.epoch_progress.current.completed < loop.epoch_progress.current.processed:
+            loop.epoch_progress.increment_completed()
+            loop.reset_restart_stage()
+            loop.epoch_loop.restarting = False
 
 
 class RowsFirst(pl.Callback):
@@ -127,8 +129,8 @@ class Snapshots(pl.Callback):
                 if isinstance(callback, WeightAveraging):
                     callback.on_save_checkpoint(trainer, module, checkpoint)
             weights = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items() if name.startswith("model.")}
-            with atomic(self.folder / f"step={trainer.global_step}.pt") as temporary:
-                torch.save({"model": weights, "beta": module.objective.beta, "evaluations": module.system.evaluations}, temporary)
+            content = {"model": weights, "beta": module.objective.beta, "evaluations": module.system.evaluations}
+            write_tensors(self.folder / f"step={trainer.global_step}.pt", content)
 
 
 class Progress(pl.callbacks.ProgressBar):

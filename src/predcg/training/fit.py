@@ -6,17 +6,19 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from predcg.batch import Data
 from predcg.errors import InputError
-from predcg.files import reading
+from predcg.files import reading, write_tensors
 from predcg.results import SNAPSHOTS
 from predcg.training.callbacks import Best, Evaluations, Progress, RandomState, RowsFirst, Snapshots, WholeEpochs
 from predcg.training.history import History
@@ -61,7 +63,7 @@ def fit(
     # Lightning's own save_last follows the best: it would stop being written when the held-out loss stops falling.
     keep = [ModelCheckpoint(last.parent, "last", save_on_train_epoch_end=True, enable_version_counter=False)]
     if held_out:
-        keep.append(Best(last.parent))
+        keep.insert(0, Best(last.parent))  # first, so that the last checkpoint knows which was the best
     if snapshots:
         keep.append(Snapshots(folder / SNAPSHOTS, snapshots))
     built = trainer(
@@ -70,6 +72,7 @@ def fit(
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
+    built.strategy.checkpoint_io = _InPlace()
     if isinstance(built.profiler, PassThroughProfiler):
         built.profiler = _Unmeasured()
     batches, held_out_batches = Loader(data.train, batch_size, epoch_steps), Once(data.test) if held_out else None
@@ -105,6 +108,13 @@ def check_trainer(trainer: Callable[..., pl.Trainer], callbacks: Sequence[pl.Cal
             f"trainer.strategy: expected one whose processes are children of one run, for {built.world_size} devices;"
             f" found {type(built.strategy).__name__}; choose trainer.strategy=ddp_spawn, or trainer.devices=1"
         )
+
+
+class _InPlace(TorchCheckpointIO):
+    """Writes a checkpoint beside its place: Lightning's own goes by the temporary folder, from which on another disk it is copied, not renamed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        write_tensors(Path(path), checkpoint)
 
 
 class _Unmeasured(PassThroughProfiler):

@@ -69,5 +69,8 @@ class History(Logger):
 def read(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics.csv, without the empty cells."""
     with reading(path), path.open(newline="") as file:
+        if not file.read().endswith("\n"):
+            raise ValueError("its end is missing")
+        file.seek(0)
         rows = [{name: float(cell) for name, cell in row.items() if cell != ""} for row in csv.DictReader(file)]
         return [row | {"step": int(row["step"])} for row in rows]

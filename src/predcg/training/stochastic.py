@@ -81,7 +81,11 @@ class Converged(pl.Callback):
         if window < 1 or not tolerance > 0:
             raise InputError(f"window, tolerance: expected at least 1 and a positive number; found {window}, {tolerance}")
         self.window, self.tolerance = window, tolerance
-        self._state = {"sum": torch.zeros(()), "last": None, "steps": 0}
+        self._state = {"sum": torch.zeros(()), "last": None, "steps": 0, "converged": False}
+
+    def on_train_start(self, trainer: pl.Trainer, module: Training) -> None:
+        if self._state["converged"]:  # before it was interrupted
+            trainer.should_stop = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Training, outputs: Any, batch: Any, index: int) -> None:
         state = self._state
@@ -91,11 +95,11 @@ class Converged(pl.Callback):
             return
         mean, last = state["sum"] / self.window, state["last"]
         if last is not None and ((mean - last).abs() <= self.tolerance * mean.abs().clamp_min(1)).all():
-            trainer.should_stop = True
+            trainer.should_stop = state["converged"] = True
         state |= {"last": mean, "sum": torch.zeros(())}
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self._state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._state = dict(state)
+        self._state |= state

@@ -47,8 +47,8 @@ class Batched:
         self._expected = 0
 
     def expect(self, evaluations: int) -> None:
-        """Announce how many evaluations are coming; whether to compile follows from the total."""
-        self._expected = max(self._expected, evaluations)
+        """Announce how many evaluations are coming; whether compiled code is used follows from them alone, not from what was announced or compiled before."""
+        self._expected = evaluations
 
     @torch.no_grad()  # also when called outside of autograd: a change of mode would compile again
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
