@@ -113,7 +113,7 @@ def test_a_killed_simulation_goes_on_bit_by_bit(name, tmp_path):
     assert part.exists() and not (killed / "frames.npz").exists()
     assert [process.wait() for process in (simulate(killed), simulate(whole))] == [0, 0]
     assert_same(Batch.load(killed / "frames.npz"), Batch.load(whole / "frames.npz"))
-    assert {file for file in listing(killed) if not file.startswith(".")} == {"frames.npz", "trajectory.dcd", "topology.pdb"}
+    assert listing(killed) == {"frames.npz", "trajectory.dcd", "topology.pdb"}
 
 
 def test_a_finished_simulation_is_read_and_not_run_again(sampler, ala2, tmp_path, monkeypatch):
@@ -155,6 +155,18 @@ def test_a_part_without_its_state_is_not_left_behind(tmp_path, monkeypatch):
     assert listing(tmp_path) == {"part_00000.npz"}
     monkeypatch.undo()
     assert_same(sampler.run(system, torch.zeros(2, 1), 5, folder=tmp_path), sampler.run(system, torch.zeros(2, 1), 5))
+    assert listing(tmp_path) == {"frames.npz"}
+
+
+def test_what_a_kill_at_the_very_end_has_left_is_cleared(tmp_path, monkeypatch):
+    """In the middle of writing the frames, before any state; and between the frames and the removal of the parts that they replace."""
+    system, sampler = Harmonic([1.0]), Langevin(0.1, 1.0, 1, 0)
+    (tmp_path / ".frames.8338.npz").touch()
+    batch = sampler.run(system, torch.zeros(2, 1), 5, folder=tmp_path)
+    assert listing(tmp_path) == {"frames.npz"}
+    for name in ("part_00000.npz", "state.pt"):
+        (tmp_path / name).touch()
+    assert_same(sampler.run(system, torch.zeros(2, 1), 5, folder=tmp_path), batch)
     assert listing(tmp_path) == {"frames.npz"}
 
 

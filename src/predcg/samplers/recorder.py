@@ -28,17 +28,20 @@ class Recorder:
         self._frames: list[Batch] = []
         self._parts = 0
         self._saved = time.monotonic()
+        if folder is not None:
+            clear(folder)
 
     def finished(self) -> Batch | None:
         """The frames of a simulation that has ended, else None."""
-        done = self.folder is not None and (self.folder / "frames.npz").exists()
-        return Batch.load(self.folder / "frames.npz") if done else None
+        if self.folder is None or not (self.folder / "frames.npz").exists():
+            return None
+        self._tidy()
+        return Batch.load(self.folder / "frames.npz")
 
     def resume(self) -> dict | None:
         """The state that was saved last, else None."""
         if self.folder is None or not (self.folder / "state.pt").exists():
             return None
-        clear(self.folder)
         with reading(self.folder / "state.pt", f"delete the folder {self.folder}, and the simulation is made again"):
             state = torch.load(self.folder / "state.pt", weights_only=True)
             self._parts = state.pop("parts")
@@ -68,9 +71,13 @@ class Recorder:
             if getattr(system, "topology", None) is not None:
                 write_trajectory(self.folder, system, batch.x)
             batch.save(self.folder / "frames.npz")
-            for path in [*self.folder.glob("part_*.npz"), self.folder / "state.pt"]:
-                path.unlink(missing_ok=True)
+            self._tidy()
         return batch
+
+    def _tidy(self) -> None:
+        """Remove what the frames replace, also where that was interrupted."""
+        for path in [*self.folder.glob("part_*.npz"), self.folder / "state.pt"]:
+            path.unlink(missing_ok=True)
 
     def _part(self, index: int) -> Path:
         return self.folder / f"part_{index:05d}.npz"
