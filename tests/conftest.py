@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import sys
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from openmm import unit
 
+from predcg import cli
 from predcg.densities import DeterministicMLP, Flow, FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.model import Model
 from predcg.systems import DoubleWell, GaussianMixture, Harmonic, IsingChain, Molecule, MuellerBrown
@@ -154,3 +156,13 @@ def approach(frame: np.ndarray, one: int, other: int, distance: float) -> np.nda
     moved = frame.reshape(-1, 3).copy()
     moved[other] = moved[one] + distance * np.array([2.0, -1.0, 2.0]) / 3
     return moved.reshape(-1)
+
+
+def call(monkeypatch, *arguments: str, program=cli.main) -> int:
+    """The exit code of the command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["predcg", *arguments])
+    try:
+        program()
+    except SystemExit as end:
+        return end.code
+    return 0

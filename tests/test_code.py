@@ -2,11 +2,11 @@
 
 import gzip
 import pickle
-import sys
 from pathlib import Path
 
 import openmm
 import pytest
+from conftest import call
 from omegaconf import OmegaConf
 
 from predcg import cli, draw, gallery
@@ -128,15 +128,6 @@ def test_a_stranger_s_run_folder_runs_no_code():
     with trusted_code():
         load(Path("theirs"))
     assert ran()
-
-
-def call(monkeypatch, *arguments: str, program=cli.main) -> int:
-    monkeypatch.setattr(sys, "argv", ["predcg", *arguments])
-    try:
-        program()
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 def test_the_command_line_says_whose_code_is_run(monkeypatch, capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import call
 from omegaconf import OmegaConf
 
 from predcg import cli, config, draw, run
@@ -27,16 +28,6 @@ FOLDER = Path("outputs/double_well/forward_kl")
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def call(monkeypatch, *arguments, program=cli.main):
-    """The exit code of the command line."""
-    monkeypatch.setattr(sys, "argv", ["predcg", *arguments])
-    try:
-        program()
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 def the_folder():

@@ -23,12 +23,13 @@ def contents(resolved: dict) -> dict[str, str]:
 
 def keep(folder: Path, resolved: dict) -> None:
     """Write names and hashes of all files, and copies of those of the system: trajectories are in the folder's data."""
-    for name, digest in _contents(resolved["system"]).items():
-        copy = _copy(folder, name, digest)
+    found = contents(resolved)
+    for name in sorted(found.keys() & set(_texts(resolved["system"]))):
+        copy = _copy(folder, name, found[name])
         for part in _parts(os.path.expanduser(name)):
             with atomic(copy.parent / part) as temporary:
                 shutil.copyfile(Path(os.path.expanduser(name)).parent / part, temporary)
-    write_json(folder / INPUTS, contents(resolved))
+    write_json(folder / INPUTS, found)
 
 
 def recorded(folder: Path) -> dict[str, str]:

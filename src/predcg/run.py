@@ -118,8 +118,6 @@ def _acquire(cfg: DictConfig, nouns: Nouns, resolved: dict) -> Data:
 def _train(cfg: DictConfig, nouns: Nouns, data: Data, loggers: list) -> Training:
     """Train from the last checkpoint where there is one, and infer the posterior; nothing of both for steps=0."""
     folder, module = Path(cfg.folder), _training(nouns)
-    if (folder / LAST).exists():
-        log.info("resuming from step %d", read_checkpoint(folder / LAST)["global_step"])
     torch.manual_seed(cfg.seed)
     if not cfg.steps:
         return module
@@ -146,12 +144,12 @@ def _results(cfg: DictConfig, nouns: Nouns, module: Training) -> dict[str, float
     summary = bounds(finished)
     if summary and (warning := parted(summary, nouns.system.size)):
         log.warning(warning)
-    evaluations = int(module.system.evaluations) - int(finished.system.evaluations)
+    before = int(finished.system.evaluations)
     if cfg.steps and nouns.objective.of_energy:
         summary |= weigh(finished, folder)
-    evaluations += int(finished.system.evaluations)  # those of figures are not counted
+    weighed = int(finished.system.evaluations) - before
     summary |= draw(finished, cfg.figures, folder / "figures")
-    summary["energy_evaluations"] = evaluations
+    summary["energy_evaluations"] = int(module.system.evaluations) + weighed  # those of figures are not counted
     summary |= final_beta(nouns.objective) if cfg.steps else {}
     if dropped := sum(int(part.dropped_samples) for part in nouns.objective.modules() if isinstance(part, ReverseKL)):
         summary["dropped_samples"] = dropped
@@ -179,8 +177,9 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
     which = checkpoint or configured
     step = 0
     if cfg.steps:
-        content = read_checkpoint(_file(folder, which))
-        with reading(_file(folder, which), "it is of another configuration: start again with force=true"):
+        file = _file(folder, which)
+        content = read_checkpoint(file)
+        with reading(file, "it is of another configuration: start again with force=true"):
             module.load_state_dict(content["state_dict"])
         step = content["global_step"]
     data = Data.load(folder / "data")

@@ -8,6 +8,7 @@ import numpy as np
 
 from predcg.errors import InputError
 from predcg.systems.particles import bonds
+from predcg.systems.structure import neighbours
 from predcg.systems.system import System
 
 log = logging.getLogger(__name__)
@@ -107,10 +108,7 @@ def _distances(x: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 def _outward(pairs: np.ndarray) -> np.ndarray:
     """The bonds by which each atom is first reached, each piece from its first atom outwards, (m, 2)."""
-    near: dict[int, list[int]] = {}
-    for i, j in pairs.tolist():
-        near.setdefault(i, []).append(j)
-        near.setdefault(j, []).append(i)
+    near = neighbours(pairs.tolist())
     seen, tree = set(), []
     for root in near:
         reached = [root] if root not in seen else []

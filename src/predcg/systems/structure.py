@@ -3,6 +3,7 @@
 import os
 import warnings
 import xml.etree.ElementTree as etree
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -157,13 +158,22 @@ def phi_psi_of(topology: mdtraj.Topology, residue: int | None) -> list[list[int]
     return found[numbers.index(residue)]
 
 
-def neighbours(topology: mdtraj.Topology) -> dict[int, list[int]]:
-    """Atoms bonded to each atom that has a bond, in the order of the bonds."""
+def neighbours(pairs: Iterable[Sequence[int]]) -> dict[int, list[int]]:
+    """Atoms bonded to each atom that has a bond, in the order of the bonds, which are pairs of atoms.
+
+    >>> neighbours([(0, 1), (1, 2)])
+    {0: [1], 1: [0, 2], 2: [1]}
+    """
     near: dict[int, list[int]] = {}
-    for one, other in topology.bonds:
-        near.setdefault(one.index, []).append(other.index)
-        near.setdefault(other.index, []).append(one.index)
+    for one, other in pairs:
+        near.setdefault(one, []).append(other)
+        near.setdefault(other, []).append(one)
     return near
+
+
+def bonded(topology: mdtraj.Topology) -> dict[int, list[int]]:
+    """Atoms bonded to each atom of a topology that has a bond."""
+    return neighbours((one.index, other.index) for one, other in topology.bonds)
 
 
 def frame_atoms(topology: mdtraj.Topology, models: np.ndarray) -> list[int] | None:
@@ -176,7 +186,7 @@ def frame_atoms(topology: mdtraj.Topology, models: np.ndarray) -> list[int] | No
     if backbone:
         return backbone[len(backbone) // 2][0][1:]
     hydrogen = [atom.element.symbol == "H" for atom in topology.atoms]
-    heavy_first = {i: sorted(near, key=hydrogen.__getitem__) for i, near in neighbours(topology).items()}
+    heavy_first = {i: sorted(near, key=hydrogen.__getitem__) for i, near in bonded(topology).items()}
     threes = [[a, b, c] for b, near in heavy_first.items() for a, c in combinations(near, 2)]
     bent = Angles(threes)(torch.tensor(models).flatten(1)).sin().amin(0).tolist() if threes else []
     candidates = [(sine < BENT, sum(hydrogen[i] for i in three), three) for sine, three in zip(bent, threes, strict=True) if sine > STRAIGHT]

@@ -9,7 +9,7 @@ from torch import Tensor
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
 from predcg.systems.particles import plain
-from predcg.systems.structure import neighbours
+from predcg.systems.structure import bonded
 
 RIGID = 40.0  # kJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our choice
 
@@ -38,7 +38,7 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame: 
     Raises:
         InputError: atoms that no bonds connect, or a bond or angle without a harmonic term.
     """
-    near = neighbours(topology)
+    near = bonded(topology)
     a, b, c = frame
     parent = {a: b, b: a, c: b}
     order = list(frame)

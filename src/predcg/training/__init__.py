@@ -2,10 +2,10 @@
 
 from predcg.training.adaptive import AdaptiveTempering
 from predcg.training.callbacks import LogZBounds
-from predcg.training.fit import BEST, LAST, check_trainer, fit, read_checkpoint
+from predcg.training.fit import BEST, LAST, fit, read_checkpoint
 from predcg.training.history import read as read_history
 from predcg.training.module import Training
-from predcg.training.rehearsal import check_logger, check_optimizer
+from predcg.training.rehearsal import check_logger, check_optimizer, check_trainer
 from predcg.training.stochastic import Converged, Newton, RobbinsMonro
 from predcg.training.tempering import Tempering
 

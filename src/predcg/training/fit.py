@@ -10,14 +10,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import PassThroughProfiler
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from predcg.batch import Data
-from predcg.errors import InputError
 from predcg.files import reading, write_tensors
 from predcg.results import SNAPSHOTS
 from predcg.training.callbacks import Best, Evaluations, Progress, RandomState, RowsFirst, Snapshots, WholeEpochs
@@ -25,6 +23,7 @@ from predcg.training.history import History
 from predcg.training.loader import Loader, Once
 from predcg.training.module import Training
 
+log = logging.getLogger(__name__)
 LAST = Path("checkpoints/last.ckpt")
 BEST = LAST.with_stem("best")
 
@@ -53,11 +52,12 @@ def fit(
     Raises:
         InputError: the last checkpoint cannot be read.
     """
-    _calm()
+    calm()
     last = folder / LAST
     history = History(folder / "metrics.csv")
     if last.exists():
         step = read_checkpoint(last)["global_step"]
+        log.info("resuming from step %d", step)
         history.truncate(step)
     held_out = len(data.test.x) > 0
     # Lightning's own save_last follows the best: it would stop being written when the held-out loss stops falling.
@@ -84,32 +84,6 @@ def fit(
         raise KeyboardInterrupt from ctrl_c
 
 
-def check_trainer(trainer: Callable[..., pl.Trainer], callbacks: Sequence[pl.Callback], steps: int) -> None:
-    """Raise InputError on what no Trainer is made of, what would end it before its steps, and where each of several devices would run the whole program once more, in the folder of the first."""
-    _calm()
-    try:
-        built = trainer(logger=False, callbacks=[*callbacks, ModelCheckpoint()])
-    except Exception as reason:  # of Lightning, and of what it asks about devices
-        raise InputError(f"trainer: {reason}; mend it, or leave it out") from reason
-    early = {
-        "max_steps": built.max_steps != steps, "max_epochs": built.max_epochs not in (-1, None), "fast_dev_run": built.fast_dev_run,
-        "max_time": any(isinstance(callback, Timer) for callback in built.callbacks),
-    }  # fmt: skip
-    for name in (name for name, ends in early.items() if ends):
-        raise InputError(f"trainer.{name}: expected a training that ends after steps = {steps}; this ends elsewhere; leave it out, and choose steps=<n>")
-    for name in {"callbacks", "logger", "num_sanity_val_steps", "enable_model_summary"} & getattr(trainer, "keywords", {}).keys():
-        raise InputError(f"trainer.{name}: is given by the run; leave it out")
-    if built.log_every_n_steps < 1:
-        raise InputError(f"trainer.log_every_n_steps: expected a whole number >= 1; found {built.log_every_n_steps}; mend it, or leave it out")
-    if (built.gradient_clip_val or 0) < 0:
-        raise InputError(f"trainer.gradient_clip_val: expected a number >= 0 or null; found {built.gradient_clip_val}; mend it, or leave it out")
-    if isinstance(built.strategy.launcher, _SubprocessScriptLauncher) and built.world_size > 1:
-        raise InputError(
-            f"trainer.strategy: expected one whose processes are children of one run, for {built.world_size} devices;"
-            f" found {type(built.strategy).__name__}; choose trainer.strategy=ddp_spawn, or trainer.devices=1"
-        )
-
-
 class _InPlace(TorchCheckpointIO):
     """Writes a checkpoint beside its place: Lightning's own goes by the temporary folder, from which on another disk it is copied, not renamed."""
 
@@ -124,7 +98,7 @@ class _Unmeasured(PassThroughProfiler):
         return nullcontext()
 
 
-def _calm() -> None:
+def calm() -> None:
     """Silence what Lightning says and the user cannot act on."""
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -3,14 +3,44 @@
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from predcg.errors import InputError
+from predcg.training.fit import calm
 
 LONGEST = 20_000  # steps of a schedule that are gone through
+
+
+def check_trainer(trainer: Callable[..., pl.Trainer], callbacks: Sequence[pl.Callback], steps: int) -> None:
+    """Raise InputError on what no Trainer is made of, what would end it before its steps, and where each of several devices would run the whole program once more, in the folder of the first."""
+    calm()
+    try:
+        built = trainer(logger=False, callbacks=[*callbacks, ModelCheckpoint()])
+    except Exception as reason:  # of Lightning, and of what it asks about devices
+        raise InputError(f"trainer: {reason}; mend it, or leave it out") from reason
+    early = {
+        "max_steps": built.max_steps != steps, "max_epochs": built.max_epochs not in (-1, None), "fast_dev_run": built.fast_dev_run,
+        "max_time": any(isinstance(callback, Timer) for callback in built.callbacks),
+    }  # fmt: skip
+    for name in (name for name, ends in early.items() if ends):
+        raise InputError(f"trainer.{name}: expected a training that ends after steps = {steps}; this ends elsewhere; leave it out, and choose steps=<n>")
+    for name in {"callbacks", "logger", "num_sanity_val_steps", "enable_model_summary"} & getattr(trainer, "keywords", {}).keys():
+        raise InputError(f"trainer.{name}: is given by the run; leave it out")
+    if built.log_every_n_steps < 1:
+        raise InputError(f"trainer.log_every_n_steps: expected a whole number >= 1; found {built.log_every_n_steps}; mend it, or leave it out")
+    if (built.gradient_clip_val or 0) < 0:
+        raise InputError(f"trainer.gradient_clip_val: expected a number >= 0 or null; found {built.gradient_clip_val}; mend it, or leave it out")
+    if isinstance(built.strategy.launcher, _SubprocessScriptLauncher) and built.world_size > 1:
+        raise InputError(
+            f"trainer.strategy: expected one whose processes are children of one run, for {built.world_size} devices;"
+            f" found {type(built.strategy).__name__}; choose trainer.strategy=ddp_spawn, or trainer.devices=1"
+        )
 
 
 def check_optimizer(optimizer: Callable, scheduler: Callable | None, steps: int) -> None:
