@@ -13,7 +13,16 @@ import torch
 from openmm import unit
 
 from predcg import cli
-from predcg.densities import DeterministicMLP, Flow, FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal, TrunkScale
+from predcg.densities import (
+    DeterministicMLP,
+    Flow,
+    FreeScale,
+    GaussianMixtureMLP,
+    GaussianMLP,
+    NetScale,
+    StandardNormal,
+    TrunkScale,
+)
 from predcg.model import Model
 from predcg.systems import DoubleWell, GaussianMixture, Harmonic, IsingChain, Molecule, MuellerBrown
 from predcg.systems.forcefield import TERMS, Batched
@@ -39,7 +48,11 @@ def log_as_before():
 
 @pytest.fixture(scope="session")
 def ala2():
-    boxes = {"α": {"phi": [-60, 10], "psi": [-50, 10]}, "β-1": {"phi": [-140, 40], "psi": [155, 50]}, "β-2": {"phi": [-60, 40], "psi": [150, 60]}}
+    boxes = {
+        "α": {"phi": [-60, 10], "psi": [-50, 10]},
+        "β-1": {"phi": [-140, 40], "psi": [155, 50]},
+        "β-2": {"phi": [-60, 40], "psi": [150, 60]},
+    }
     return Molecule("ala2.pdb", ["amber96.xml", "amber96_obc.xml"], 330.0, boxes)
 
 
@@ -81,7 +94,8 @@ def conditional(request):
 
 
 class Linear:
-    """The linear-Gaussian model x = a z + σ ε, z ~ N(0, 1), as networks without hidden non-linearity: all is known exactly.
+    """The linear-Gaussian model x = a z + σ ε, z ~ N(0, 1), as networks without hidden non-linearity: all is known
+    exactly.
 
     log p(x) = log N(x; 0, a² + σ²); the posterior is N(a x / (a² + σ²), σ² / (a² + σ²)).
     """
@@ -98,7 +112,10 @@ class Linear:
     def model(self) -> Model:
         identity = {"hidden": [1], "activations": ["Identity"], "scale": FreeScale}
         model = Model(StandardNormal(1), GaussianMLP(1, 1, **identity), GaussianMLP(1, 1, **identity))
-        slopes = {model.decoder: (self.a, self.sigma**2), model.encoder: (self.a / self.variance, self.sigma**2 / self.variance)}
+        slopes = {
+            model.decoder: (self.a, self.sigma**2),
+            model.encoder: (self.a / self.variance, self.sigma**2 / self.variance),
+        }
         with torch.no_grad():
             for density, (slope, variance) in slopes.items():
                 for layer, value in ((density.trunk[0], 1.0), (density.mean, slope)):
@@ -115,9 +132,14 @@ def linear():
 
 # The term of TERMS that each force belongs to.
 GROUPS = {
-    "HarmonicBondForce": 0, "HarmonicAngleForce": 1, "PeriodicTorsionForce": 2, "CMAPTorsionForce": 2, "NonbondedForce": 3,
-    "CustomGBForce": 4, "GBSAOBCForce": 4,
-}  # fmt: skip
+    "HarmonicBondForce": 0,
+    "HarmonicAngleForce": 1,
+    "PeriodicTorsionForce": 2,
+    "CMAPTorsionForce": 2,
+    "NonbondedForce": 3,
+    "CustomGBForce": 4,
+    "GBSAOBCForce": 4,
+}
 
 
 def reference(system: openmm.System, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +152,11 @@ def reference(system: openmm.System, x: np.ndarray) -> tuple[np.ndarray, np.ndar
     for i, frame in enumerate(x):
         context.setPositions(frame.reshape(-1, 3))
         for group in range(len(TERMS)):
-            energies[i, group] = context.getState(energy=True, groups={group}).getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+            energies[i, group] = (
+                context.getState(energy=True, groups={group})
+                .getPotentialEnergy()
+                .value_in_unit(unit.kilojoule_per_mole)
+            )
         found = context.getState(forces=True).getForces(asNumpy=True)
         forces[i] = found.value_in_unit(unit.kilojoule_per_mole / unit.nanometer).reshape(-1)
     return energies, forces

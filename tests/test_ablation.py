@@ -32,7 +32,17 @@ def run_of(system, overrides, seed, generate, alpha=None) -> Run:
     model = SimpleNamespace(generate=generate, draw=draw, log_prob=log_prob)
     history = [{"step": 0, "train/alpha": 0.9}, {"step": 1, "train/alpha": alpha}]
     data = Data(Batch.of(generate(100)), Batch.of(generate(10)))
-    return Run(**dict.fromkeys(Run._fields) | {"name": f"some/experiment {overrides}seed-{seed}", "system": system, "model": model, "data": data, "history": history, "seed": seed})
+    return Run(
+        **dict.fromkeys(Run._fields)
+        | {
+            "name": f"some/experiment {overrides}seed-{seed}",
+            "system": system,
+            "model": model,
+            "data": data,
+            "history": history,
+            "seed": seed,
+        }
+    )
 
 
 def test_a_lost_well_is_no_success_whatever_the_bounds_say():
@@ -40,12 +50,20 @@ def test_a_lost_well_is_no_success_whatever_the_bounds_say():
     reservoir = system.sample(400_000)
     left = reservoir[reservoir[:, 0] < system.barrier]
     runs = [run_of(system, "", seed, lambda n: reservoir[torch.randint(len(reservoir), (n,))]) for seed in range(3)]
-    runs += [run_of(system, "objective.alpha-0.5+steps-1 ", seed, lambda n: left[torch.randint(len(left), (n,))]) for seed in range(2)]
+    runs += [
+        run_of(system, "objective.alpha-0.5+steps-1 ", seed, lambda n: left[torch.randint(len(left), (n,))])
+        for seed in range(2)
+    ]
     _, numbers = figures.minor_well(runs)
     assert numbers["minor_mass_ratio_default"] == pytest.approx(1, abs=0.1) and numbers["success_default"] == 1
-    assert numbers["minor_mass_ratio_objective.alpha-0.5+steps-1"] == 0 and numbers["success_objective.alpha-0.5+steps-1"] == 0
+    assert (
+        numbers["minor_mass_ratio_objective.alpha-0.5+steps-1"] == 0
+        and numbers["success_objective.alpha-0.5+steps-1"] == 0
+    )
     assert numbers["log_z_lower_objective.alpha-0.5+steps-1"] == pytest.approx(12.0649, abs=1e-3)
-    assert numbers["sd_x1_default"] == pytest.approx(0.522, abs=0.01) and numbers["mean_x1_default"] == pytest.approx(-2.4411, abs=0.01)
+    assert numbers["sd_x1_default"] == pytest.approx(0.522, abs=0.01) and numbers["mean_x1_default"] == pytest.approx(
+        -2.4411, abs=0.01
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
@@ -57,7 +75,10 @@ def test_recovered_mass_is_the_models_own_by_alpha_and_variant(alpha):
 
     runs = [run_of(system, f"objective.alpha-{alpha} ", seed, side(0.1), alpha) for seed in (0, 1)]
     _, one = figures.recovered_mass(runs)
-    assert one[f"p_component_1_alpha{alpha:g}"] == pytest.approx(0.1, abs=0.01) and f"p_component_1_alpha{alpha:g}_error" in one
+    assert (
+        one[f"p_component_1_alpha{alpha:g}"] == pytest.approx(0.1, abs=0.01)
+        and f"p_component_1_alpha{alpha:g}_error" in one
+    )
     assert one["p_component_1_data"] == pytest.approx(0.1, abs=0.1)
     _, two = figures.recovered_mass([*runs, run_of(system, f"objective.alpha-{alpha}+prior-ard ", 0, side(0.4), alpha)])
     assert two[f"p_component_1_alpha{alpha:g}_prior-ard"] == pytest.approx(0.4, abs=0.01)

@@ -37,7 +37,10 @@ def test_simulated_frames_are_split_in_blocks_of_every_trajectory():
 
 
 def test_smaller_training_sets_are_nested_and_keep_what_is_held_out():
-    sizes = {n: Simulate(12, 24, replicas=2, blocks=3, first=n).acquire(None, Harmonic([1.0, 1.0]), Counter()) for n in (4, 8, 12)}
+    sizes = {
+        n: Simulate(12, 24, replicas=2, blocks=3, first=n).acquire(None, Harmonic([1.0, 1.0]), Counter())
+        for n in (4, 8, 12)
+    }
     for n, data in sizes.items():
         assert torch.equal(data.train.x, sizes[12].train.x[:n]) and torch.equal(data.test.x, sizes[12].test.x)
     assert set(sizes[4].train.x[:, 0].tolist()) == {0, 1}
@@ -51,7 +54,9 @@ def simulate(tmp_path, name, scales, **changes):
     system, folder = Harmonic(scales), tmp_path / name / "simulation"
     folder.parent.mkdir()
     torch.manual_seed(3)
-    data = Simulate(4, 4, replicas=2, blocks=1, kept=str(tmp_path / "kept")).acquire(None, system, Langevin(**settings), folder)
+    data = Simulate(4, 4, replicas=2, blocks=1, kept=str(tmp_path / "kept")).acquire(
+        None, system, Langevin(**settings), folder
+    )
     return data, folder.resolve(), int(system.evaluations)
 
 
@@ -64,7 +69,11 @@ def test_a_simulation_is_made_once_and_shared(tmp_path, monkeypatch):
     assert torch.equal(first.train.x, second.train.x) and torch.equal(first.test.x, second.test.x)
     assert counted == pytest.approx(evaluations, abs=2)  # but for the one of each start
     monkeypatch.undo()
-    others = [simulate(tmp_path, "c", [1.0, 2.5])[1], simulate(tmp_path, "d", [1.0, 2.0], seed=1)[1], simulate(tmp_path, "e", [1.0, 2.0], stride=2)[1]]
+    others = [
+        simulate(tmp_path, "c", [1.0, 2.5])[1],
+        simulate(tmp_path, "d", [1.0, 2.0], seed=1)[1],
+        simulate(tmp_path, "e", [1.0, 2.0], stride=2)[1],
+    ]
     assert len({kept, *others}) == 4
 
 
@@ -85,10 +94,14 @@ class Slow(Langevin):
 
 torch.manual_seed(0)
 Path(sys.argv[1]).mkdir()
-data = Simulate(200, 200, replicas=2, blocks=1, kept="kept").acquire(None, Harmonic([1.0]), Slow(0.1, 1.0, 5, 0, 0), Path(sys.argv[1]) / "simulation")
+acquisition, slow = Simulate(200, 200, replicas=2, blocks=1, kept="kept"), Slow(0.1, 1.0, 5, 0, 0)
+data = acquisition.acquire(None, Harmonic([1.0]), slow, Path(sys.argv[1]) / "simulation")
 print(data.train.x.double().sum().item())
 """
-    both = [subprocess.Popen([sys.executable, "-c", code, name], cwd=tmp_path, stdout=subprocess.PIPE, text=True) for name in "ab"]
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, name], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        for name in "ab"
+    ]
     sums = {process.communicate(timeout=60)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0] and len(sums) == 1
     assert len(list(tmp_path.glob("advanced_*"))) == 1 and len(list(tmp_path.glob("kept/*/frames.npz"))) == 1
@@ -157,7 +170,9 @@ def test_every_format_gives_the_same_frames_in_nm(suffix, frames, ala2, tmp_path
 
 def test_bare_arrays_need_a_unit_and_others_refuse_one(frames, ala2, tmp_path):
     np.save(tmp_path / "a.npy", frames.numpy())
-    with pytest.raises(InputError, match=r"acquisition.unit: .*expected one of \['nanometer', 'angstrom'\], found None"):
+    with pytest.raises(
+        InputError, match=r"acquisition.unit: .*expected one of \['nanometer', 'angstrom'\], found None"
+    ):
         load(tmp_path / "a.npy", ala2)
     Batch.of(frames).save(tmp_path / "a.npz")
     with pytest.raises(InputError, match="carry their own unit"):
@@ -254,11 +269,15 @@ def test_a_selection_finds_the_molecule_in_a_larger_system(suffix, solvated, fra
         solvated[0].save(str(top))
     data = load(path, ala2, topology=str(top), atoms="protein", stride=2)
     assert torch.allclose(torch.cat([data.train.x, data.test.x]), frames[::2], atol=6e-5)  # a PDB keeps 0.0001 nm
-    with pytest.raises(InputError, match="acquisition.atoms: expected 22 atoms as in the system; 'water' of .* has 6 atoms"):
+    with pytest.raises(
+        InputError, match="acquisition.atoms: expected 22 atoms as in the system; 'water' of .* has 6 atoms"
+    ):
         load(path, ala2, topology=str(top), atoms="water")
     with pytest.raises(InputError, match=r"atom 0 is HOH0-O \(O\) in .*, ACE1-H1 \(H\) in the system; select others"):
         load(path, ala2, topology=str(top), atoms="index < 22")
-    with pytest.raises(InputError, match="acquisition.atoms: expected an mdtraj selection such as 'protein'; found 'resname and'"):
+    with pytest.raises(
+        InputError, match="acquisition.atoms: expected an mdtraj selection such as 'protein'; found 'resname and'"
+    ):
         load(path, ala2, topology=str(top), atoms="resname and")
     with pytest.raises(InputError, match="acquisition.atoms: 'name XX' selects none of the file's 28 atoms"):
         load(path, ala2, topology=str(top), atoms="name XX")
@@ -269,11 +288,15 @@ def test_a_selection_needs_the_topology_of_its_file(solvated, ala2, tmp_path):
     with pytest.raises(InputError, match="acquisition.topology: .dcd files have none of their own"):
         load(tmp_path / "a.dcd", ala2, atoms="protein")
     solvated[0].atom_slice(range(3, 28)).save(str(tmp_path / "smaller.pdb"))
-    with pytest.raises(InputError, match="cannot be read: The topology and the trajectory files might not contain the same atoms"):
+    with pytest.raises(
+        InputError, match="cannot be read: The topology and the trajectory files might not contain the same atoms"
+    ):
         load(tmp_path / "a.dcd", ala2, topology=str(tmp_path / "smaller.pdb"), atoms="protein")
     for suffix, unit in ((".npy", "nanometer"), (".txt", "nanometer"), (".npz", None)):
         (tmp_path / f"a{suffix}").touch()
-        with pytest.raises(InputError, match=f"acquisition.atoms: {suffix} files have no topology to select from; found 'protein'"):
+        with pytest.raises(
+            InputError, match=f"acquisition.atoms: {suffix} files have no topology to select from; found 'protein'"
+        ):
             load(tmp_path / f"a{suffix}", ala2, unit=unit, atoms="protein")
 
 
@@ -299,7 +322,12 @@ def test_mirrored_frames_are_refused(frames, ala2, tmp_path, caplog):
     assert caplog.messages == ["chirality: ALA2 L in all 8 frames"]
     frames[[3, 5, 6]] *= -1
     Batch.of(frames).save(tmp_path / "a.npz")
-    with pytest.raises(InputError, match="expected ALA2 L as in the system's first model; 3 of 8 frames .* the first is frame 3; look for mirrored"):
+    with pytest.raises(
+        InputError,
+        match=(
+            "expected ALA2 L as in the system's first model; 3 of 8 frames .* the first is frame 3; look for mirrored"
+        ),
+    ):
         load(tmp_path / "a.npz", ala2)
     with pytest.raises(InputError, match="1 of 4 frames .* the first is frame 6; look for mirrored"):
         load(tmp_path / "a.npz", ala2, stride=2)
@@ -309,11 +337,19 @@ def test_the_census_sees_every_centre_of_every_frame():
     peptide = Peptide("ACE-GIT-NME", ["amber96.xml", "amber96_obc.xml"], 300.0)
     assert list(centres(peptide)) == ["ILE3 L", "ILE3-CB S", "THR4 L", "THR4-CB R"]  # as in nature; glycine has none
     model = peptide.models[0].view(-1, 3)
-    x = torch.stack([model, model.roll(1, -1) + 0.3, model * torch.tensor([-1.0, 1.0, 1.0]), *[model] * 3])  # turned, mirrored, and three permuted
+    # Turned, mirrored, and three permuted.
+    x = torch.stack([model, model.roll(1, -1) + 0.3, model * torch.tensor([-1.0, 1.0, 1.0]), *[model] * 3])
     for frame, (residue, one, other) in enumerate([(2, "CG1", "CG2"), (3, "N", "C"), (3, "OG1", "CG2")], start=3):
         index = {atom.name: atom.index for atom in peptide.topology.residue(residue).atoms}
         x[frame, [index[one], index[other]]] = x[frame, [index[other], index[one]]]
-    expected = [[True] * 4, [True] * 4, [False] * 4, [True, False, True, True], [True, True, False, True], [True, True, True, False]]
+    expected = [
+        [True] * 4,
+        [True] * 4,
+        [False] * 4,
+        [True, False, True, True],
+        [True, True, False, True],
+        [True, True, True, False],
+    ]
     assert census(peptide, x.flatten(1)).tolist() == expected
     assert torch.equal(census(peptide, x.view(2, 3, -1)), torch.tensor(expected).view(2, 3, 4))
 

@@ -1,4 +1,6 @@
-"""Bond lengths of frames against the force field's: hot and crystal-like ones pass, torn ones are made whole, the rest is refused with a guess."""
+"""Bond lengths of frames against the force field's: hot and crystal-like ones pass, torn ones are made whole, the rest
+is refused with a guess.
+"""
 
 import copy
 import logging
@@ -19,19 +21,27 @@ from predcg.systems.bonds import check_bonds, lengths
 from predcg.systems.particles import bonds
 from predcg.systems.trajectory import read_frames
 
-FIELDS = [["amber96.xml", "amber96_obc.xml"], ["amber14/protein.ff14SB.xml", "implicit/gbn2.xml"], ["amber99sbildn.xml", "amber99_obc.xml"]]
+FIELDS = [
+    ["amber96.xml", "amber96_obc.xml"],
+    ["amber14/protein.ff14SB.xml", "implicit/gbn2.xml"],
+    ["amber99sbildn.xml", "amber99_obc.xml"],
+]
 
 
 def dynamics(molecule, kelvin, frames=20):
     """Frames of OpenMM's own Langevin dynamics, (frames, D), started after heating."""
     integrator = openmm.LangevinMiddleIntegrator(kelvin, 10.0, 0.0005)
     integrator.setRandomNumberSeed(1)
-    context = openmm.Context(molecule.openmm_system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"})
+    context = openmm.Context(
+        molecule.openmm_system, integrator, openmm.Platform.getPlatformByName("CPU"), {"Threads": "1"}
+    )
     context.setPositions(molecule.models[0].view(-1, 3).double().numpy())
     found = []
     for _ in range(frames):
         integrator.step(100)
-        found.append(context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer).flatten())
+        found.append(
+            context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer).flatten()
+        )
     return np.array(found, dtype=np.float32)
 
 
@@ -74,15 +84,26 @@ def test_frames_torn_by_a_box_are_made_whole(frames, ala2, tmp_path, caplog):
     r = frames.view(-1, 22, 3) - frames.view(-1, 22, 3).mean(1, keepdim=True)
     torn = r.clone()
     torn[2:] = (r[2:] + torch.tensor([0.05, 0.0, 0.0])) % edge  # its middle is on a corner of the box
-    trajectory = mdtraj.Trajectory(torn.numpy(), ala2.topology, unitcell_lengths=np.full((6, 3), edge), unitcell_angles=np.full((6, 3), 90.0))
+    trajectory = mdtraj.Trajectory(
+        torn.numpy(), ala2.topology, unitcell_lengths=np.full((6, 3), edge), unitcell_angles=np.full((6, 3), 90.0)
+    )
     trajectory.save(str(tmp_path / "a.dcd"))
     x = read_frames(str(tmp_path / "a.dcd"), ala2)
     assert torch.allclose(torch.cdist(x.view(-1, 22, 3), x.view(-1, 22, 3)), torch.cdist(r, r), atol=1e-3)
     assert "the periodic box had torn the molecule in 4 of 6 frames" in caplog.text
-    assert torch.equal(x[:2], torch.from_numpy(mdtraj.load(str(tmp_path / "a.dcd"), top=ala2.topology).xyz[:2].reshape(2, -1)))  # not touched
+    # Not touched.
+    assert torch.equal(
+        x[:2], torch.from_numpy(mdtraj.load(str(tmp_path / "a.dcd"), top=ala2.topology).xyz[:2].reshape(2, -1))
+    )
     trajectory.unitcell_vectors = None
     trajectory.save(str(tmp_path / "boxless.dcd"))
-    with pytest.raises(InputError, match=r"in frame 2 of .*boxless.dcd' \w+-\w+ to \w+-\w+ has .* nm where .* nm belong \(4 of 6 frames\); is it torn by a periodic box"):
+    with pytest.raises(
+        InputError,
+        match=(
+            r"in frame 2 of .*boxless.dcd' \w+-\w+ to \w+-\w+ has .* nm where .* nm belong \(4 of 6 frames\); is it"
+            r" torn by a periodic box"
+        ),
+    ):
         read_frames(str(tmp_path / "boxless.dcd"), ala2)
 
 
@@ -98,19 +119,37 @@ def test_molecules_in_different_images_are_put_together(angles, ala2, tmp_path, 
         app.PDBFile.writeFile(two.topology, two.positions, file)
     system = Molecule("two.pdb", ["amber96.xml"], 300.0)
     x = system.models[:1].repeat(5, 1) + 0.001 * torch.randn(5, 132)
-    frames = mdtraj.Trajectory(x.view(5, -1, 3).numpy().copy(), system.topology, unitcell_lengths=np.full((5, 3), 3.0), unitcell_angles=np.full((5, 3), angles))
-    frames.xyz[1:, 22:] += np.array([[1, 0, 0], [0, -1, 2], [-1, 1, 1], [3, 2, -1]])[:, None] @ frames.unitcell_vectors[1:]
+    frames = mdtraj.Trajectory(
+        x.view(5, -1, 3).numpy().copy(),
+        system.topology,
+        unitcell_lengths=np.full((5, 3), 3.0),
+        unitcell_angles=np.full((5, 3), angles),
+    )
+    frames.xyz[1:, 22:] += (
+        np.array([[1, 0, 0], [0, -1, 2], [-1, 1, 1], [3, 2, -1]])[:, None] @ frames.unitcell_vectors[1:]
+    )
     frames.xyz[2, 30:] += frames.unitcell_vectors[2, 0]
     frames.save("parted.dcd")
     read = read_frames("parted.dcd", system)
-    assert torch.allclose(system(read), system(x), rtol=1e-3) and torch.allclose(torch.pdist(read.view(5, 44, 3)[2]), torch.pdist(x.view(5, 44, 3)[2]), atol=1e-4)
-    assert "torn the molecule in 1 of 5 frames" in caplog.text and "images: the periodic box had parted molecules in 4 of 5 frames" in caplog.text
+    assert torch.allclose(system(read), system(x), rtol=1e-3) and torch.allclose(
+        torch.pdist(read.view(5, 44, 3)[2]), torch.pdist(x.view(5, 44, 3)[2]), atol=1e-4
+    )
+    assert (
+        "torn the molecule in 1 of 5 frames" in caplog.text
+        and "images: the periodic box had parted molecules in 4 of 5 frames" in caplog.text
+    )
     frames.unitcell_lengths = np.full((5, 3), 0.1)  # no box
     frames[:2].save("dummy.dcd")
     assert torch.allclose(read_frames("dummy.dcd", system), torch.from_numpy(frames.xyz[:2].reshape(2, -1)))
 
 
-@pytest.mark.parametrize(("scale", "unit_said", "guess"), [(1.0, "angstrom", "10 times too small: is the unit nanometer"), (10.0, "nanometer", "too large: is the unit angstrom")])
+@pytest.mark.parametrize(
+    ("scale", "unit_said", "guess"),
+    [
+        (1.0, "angstrom", "10 times too small: is the unit nanometer"),
+        (10.0, "nanometer", "too large: is the unit angstrom"),
+    ],
+)
 def test_the_wrong_unit_is_guessed(scale, unit_said, guess, frames, ala2, tmp_path):
     np.save(tmp_path / "a.npy", scale * frames.numpy())
     with pytest.raises(InputError, match=rf"acquisition.path: .* in frame 0 of .*\(6 of 6 frames\); .*{guess}"):
@@ -164,7 +203,8 @@ def test_several_trajectories_are_joined_and_cut_between_files_where_an_end_is_n
     for path, part in zip(paths, frames.split(2), strict=True):
         Batch(part).save(path)
     data = Load(paths, test_fraction=0.4).acquire(None, ala2, None)
-    assert torch.equal(data.train.x, frames[:4]) and torch.equal(data.test.x, frames[4:])  # at the end of b, where one file alone would be cut at 4 of 6 too
+    # At the end of b, where one file alone would be cut at 4 of 6 too.
+    assert torch.equal(data.train.x, frames[:4]) and torch.equal(data.test.x, frames[4:])
     data = Load(paths, test_fraction=0.5).acquire(None, ala2, None)
     assert len(data.test.x) in (2, 4)  # not 3, in the middle of b
     data = Load(paths, test_fraction=0.15).acquire(None, ala2, None)
@@ -180,7 +220,9 @@ def test_formats_of_other_programs_are_read(suffix, frames, ala2, tmp_path):
     path = tmp_path / f"a.{suffix}"
     if suffix == "h5" and find_spec("tables") is None:
         path.touch()
-        with pytest.raises(InputError, match=r'.h5 files are read with PyTables, which is not installed; pip install -e ".\[h5\]"'):
+        with pytest.raises(
+            InputError, match=r'.h5 files are read with PyTables, which is not installed; pip install -e ".\[h5\]"'
+        ):
             read_frames(str(path), ala2)
         return
     several = suffix in ("gro", "h5", "nc", "trr")
@@ -196,12 +238,17 @@ def test_formats_of_other_programs_are_read(suffix, frames, ala2, tmp_path):
 
 
 def test_other_files_are_refused_with_the_way_to_convert_them(ala2, tmp_path):
-    for name, cure in (("state.xml", "save the positions of an OpenMM State with app.PDBFile.writeFile"), ("a.tng", "convert it with mdconvert")):
+    for name, cure in (
+        ("state.xml", "save the positions of an OpenMM State with app.PDBFile.writeFile"),
+        ("a.tng", "convert it with mdconvert"),
+    ):
         (tmp_path / name).touch()
         with pytest.raises(InputError, match=f"acquisition.path: expected one of .*{cure}"):
             read_frames(str(tmp_path / name), ala2)
     lines = [f"ATOM  {i:5d}  C   ALA A   1    {i:8.3f}   0.000   0.000  1.00  0.00           C" for i in range(1, 4)]
-    (tmp_path / "a.pdb").write_text("\n".join(["MODEL        1", *lines, "ENDMDL", "MODEL        2", *lines[:2], "ENDMDL", "END", ""]))
+    (tmp_path / "a.pdb").write_text(
+        "\n".join(["MODEL        1", *lines, "ENDMDL", "MODEL        2", *lines[:2], "ENDMDL", "END", ""])
+    )
     with pytest.raises(InputError, match="must contain the same number of ATOMs"):
         read_frames(str(tmp_path / "a.pdb"), ala2)
 
@@ -209,7 +256,9 @@ def test_other_files_are_refused_with_the_way_to_convert_them(ala2, tmp_path):
 def test_missing_hydrogens_and_boxes_of_water_get_a_short_line_with_the_cure(ala2, tmp_path):
     heavy = mdtraj.Trajectory(ala2.models[:1].view(1, -1, 3).numpy(), ala2.topology)
     heavy.atom_slice(heavy.topology.select("element != H")).save(str(tmp_path / "heavy.pdb"))
-    with pytest.raises(InputError, match="it has no hydrogens: add them with PDBFixer or OpenMM's app.Modeller.addHydrogens"):
+    with pytest.raises(
+        InputError, match="it has no hydrogens: add them with PDBFixer or OpenMM's app.Modeller.addHydrogens"
+    ):
         Molecule(str(tmp_path / "heavy.pdb"), FIELDS[0], 300.0)
     waters, r = mdtraj.Topology(), []
     chain = waters.add_chain()

@@ -19,7 +19,8 @@ import torch
 from openmm import app, unit
 
 from predcg.errors import InputError
-from predcg.systems import Peptide, bridge as module
+from predcg.systems import Peptide
+from predcg.systems import bridge as module
 from predcg.systems.bridge import Bridge
 from predcg.systems.forcefield import Batched
 
@@ -45,7 +46,7 @@ def expected(system: openmm.System, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def springs(n: int) -> openmm.System:
     """A chain of n particles."""
     system, bonds = openmm.System(), openmm.HarmonicBondForce()
-    for i in range(n):
+    for _ in range(n):
         system.addParticle(1.0)
     for i in range(n - 1):
         bonds.addBond(i, i + 1, 0.1, 100.0)
@@ -111,7 +112,9 @@ def test_workers_are_kept_and_fewer_frames_than_workers_are_fine(peptide):
 def test_water_in_a_periodic_box_with_pme():
     water, forcefield = app.Modeller(app.Topology(), []), app.ForceField("tip3p.xml")
     water.addSolvent(forcefield, model="tip3p", boxSize=openmm.Vec3(1.2, 1.2, 1.2) * unit.nanometer)
-    system = forcefield.createSystem(water.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.45 * unit.nanometer, rigidWater=False)
+    system = forcefield.createSystem(
+        water.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.45 * unit.nanometer, rigidWater=False
+    )
     x = frames(np.array(water.positions.value_in_unit(unit.nanometer)), 5)
     x[3, :3] += 1.2  # an image of the same atom
     bridge = Bridge(system, 2, "Reference")
@@ -123,7 +126,10 @@ def test_water_in_a_periodic_box_with_pme():
 def test_what_the_batched_form_lacks_has_the_energies_of_openmm_as_its_refusal_says():
     """CHARMM's ends come about by patches, and its impropers and Lennard-Jones terms are custom forces."""
     peptide = Peptide("WHPK", ["charmm36.xml"], 300.0, workers=2)
-    with pytest.raises(InputError, match="system.forcefield: the batched form has no CustomTorsionForce; use OpenMM itself with system.workers=2$"):
+    with pytest.raises(
+        InputError,
+        match="system.forcefield: the batched form has no CustomTorsionForce; use OpenMM itself with system.workers=2$",
+    ):
         Batched(peptide.openmm_system)
     x = torch.tensor(frames(peptide.start(1).double().numpy(), 3))
     u, slope = peptide.evaluate(x)
@@ -145,7 +151,8 @@ def test_the_fastest_platform_is_found_once(peptide, caplog):
     caplog.set_level("INFO")
     bridge = Bridge(peptide[0], 2)
     x = frames(peptide[1], 4)
-    assert bridge.evaluate(x)[0] == pytest.approx(expected(peptide[0], x)[0], abs=0.1)  # the CPU platform counts in single precision
+    # The CPU platform counts in single precision.
+    assert bridge.evaluate(x)[0] == pytest.approx(expected(peptide[0], x)[0], abs=0.1)
     bridge.close()
     bridge.evaluate(x)
     bridge.close()
@@ -269,7 +276,9 @@ def test_a_worker_does_not_know_torch_and_has_one_thread_for_openmm(peptide):
 
 def test_a_worker_ends_at_the_end_of_its_input():
     for first in (b"", b"+1234", b"+" + (99).to_bytes(8, "little") + b"half a message"):
-        done = subprocess.run([sys.executable, "-P", str(module.SCRIPT), str(os.getpid())], input=first, capture_output=True, timeout=20)
+        done = subprocess.run(
+            [sys.executable, "-P", str(module.SCRIPT), str(os.getpid())], input=first, capture_output=True, timeout=20
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
@@ -278,7 +287,8 @@ import os, signal, time
 import numpy as np, openmm
 from predcg.systems.bridge import Bridge
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background with Ctrl-C ignored
+# A shell starts what runs in its background with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 n = 2000
 system, bonds = openmm.System(), openmm.HarmonicBondForce()
@@ -305,8 +315,16 @@ while True:
 @pytest.fixture
 def parents():
     """Two processes that evaluate for ever, each the head of a session; none outlives the test, also when it fails."""
-    started = {how: subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-               for how in (signal.SIGINT, signal.SIGKILL)}  # fmt: skip
+    started = {
+        how: subprocess.Popen(
+            [sys.executable, "-c", PARENT],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        for how in (signal.SIGINT, signal.SIGKILL)
+    }
     yield started
     for parent in started.values():
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,6 @@
-"""Somebody else's files: no code in them is run, and no folder is replaced because of them, unless the command line says so."""
+"""Somebody else's files: no code in them is run, and no folder is replaced because of them, unless the command line
+says so.
+"""
 
 import gzip
 import pickle
@@ -32,15 +34,20 @@ class Pickled:
         return exec, (RUN,)
 
 
-FORCE = f'<Force forceGroup="0" function="{pickle.dumps(Pickled()).hex()}" name="x" type="PythonForce" usesPeriodic="0" version="2"><GlobalParameters/><Particles/></Force>'
+FORCE = (
+    f'<Force forceGroup="0" function="{pickle.dumps(Pickled()).hex()}" name="x" type="PythonForce" usesPeriodic="0"'
+    ' version="2"><GlobalParameters/><Particles/></Force>'
+)
 # What OpenMM's own parser of Systems runs: in what is a comment to others, too.
 SYSTEMS = {
     "plain": FORCE,
     "in a comment": f"<!-- > {FORCE} -->",
     "as entities": FORCE.replace('"PythonForce"', '"P&#121;thon&#x46;orce"'),
-    "inside another": '<Force energy="x" forceGroup="0" name="y" type="CustomCVForce" version="0"><GlobalParameters/>'
-    f'<EnergyParameterDerivatives/><CollectiveVariables><CollectiveVariable name="x">{FORCE}</CollectiveVariable>'
-    "</CollectiveVariables><Functions/></Force>",
+    "inside another": (
+        '<Force energy="x" forceGroup="0" name="y" type="CustomCVForce" version="0"><GlobalParameters/>'
+        f'<EnergyParameterDerivatives/><CollectiveVariables><CollectiveVariable name="x">{FORCE}</CollectiveVariable>'
+        "</CollectiveVariables><Functions/></Force>"
+    ),
 }
 QUICK = ["experiment=ala2/reverse_kl", "logger=none", "steps=0", "snapshots=null", "figures=[]"]
 SMALL = ["experiment=double_well/reverse_kl", "logger=none", "steps=0", "figures=[]"]
@@ -71,12 +78,16 @@ def serialised(force: str) -> str:
 
 
 @pytest.mark.parametrize("kind", FORCEFIELDS)
-@pytest.mark.parametrize("build", [lambda files: Molecule("ala2.pdb", files, 300.0), lambda files: Peptide("ACE-A-NME", files, 300.0)])
+@pytest.mark.parametrize(
+    "build", [lambda files: Molecule("ala2.pdb", files, 300.0), lambda files: Peptide("ACE-A-NME", files, 300.0)]
+)
 def test_code_in_a_force_field_is_refused(kind, build):
     Path("sub").mkdir()
     foreign(FORCEFIELDS[kind], "sub/inner.xml")
     for name in (foreign(FORCEFIELDS[kind]), foreign('<Include file="sub/inner.xml"/>', "outer.xml")):
-        with pytest.raises(InputError, match=rf"system.forcefield: '.*' holds code \(<{kind}>\).* trust_code=true") as refusal:
+        with pytest.raises(
+            InputError, match=rf"system.forcefield: '.*' holds code \(<{kind}>\).* trust_code=true"
+        ) as refusal:
             build(["amber96.xml", name])
         assert "\n" not in str(refusal.value) and not ran()
         with trusted_code():
@@ -103,9 +114,14 @@ def test_a_file_that_hides_behind_a_shipped_name_is_no_shipped_one():
 def test_code_in_a_system_is_never_run(kind):
     name = serialised(SYSTEMS[kind])
     if kind == "in a comment":
-        assert Molecule("ala2.pdb", [name], 300.0).openmm_system.getNumForces() == Molecule("ala2.pdb", ["amber96.xml"], 300.0).openmm_system.getNumForces()
+        assert (
+            Molecule("ala2.pdb", [name], 300.0).openmm_system.getNumForces()
+            == Molecule("ala2.pdb", ["amber96.xml"], 300.0).openmm_system.getNumForces()
+        )
     else:
-        with pytest.raises(InputError, match=r"system.forcefield: 'system.xml' holds code \(PythonForce\).* trust_code=true"):
+        with pytest.raises(
+            InputError, match=r"system.forcefield: 'system.xml' holds code \(PythonForce\).* trust_code=true"
+        ):
             Molecule("ala2.pdb", [name], 300.0)
     assert not ran()
     with trusted_code(), pytest.raises(InputError):  # a batched form of it there is not
@@ -142,7 +158,10 @@ def test_the_command_line_says_whose_code_is_run(monkeypatch, capsys):
 
 CLAIM = "runs:\n  - [experiment=double_well/forward_kl, steps=0, {}]\nfigure: training\nexpect: {{}}\n"
 CLAIMS = {
-    "a tag": ("a: !!python/object/apply:os.system ['touch ran']\n" + CLAIM.format("seed=0"), "expected a claim in plain YAML"),
+    "a tag": (
+        "a: !!python/object/apply:os.system ['touch ran']\n" + CLAIM.format("seed=0"),
+        "expected a claim in plain YAML",
+    ),
     "no mapping": ("- 1\n", "expected the keys runs, figure and expect"),
     "no YAML": ("runs: [\n", "expected a claim in plain YAML"),
     "its folder": (CLAIM.format("folder=.."), "expected overrides that a claim may make; found 'folder=..'"),

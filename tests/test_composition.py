@@ -1,4 +1,6 @@
-"""Every option of every group with every experiment: it is built, or refused in one line that names what does not go together."""
+"""Every option of every group with every experiment: it is built, or refused in one line that names what does not go
+together.
+"""
 
 import logging
 import re
@@ -44,13 +46,22 @@ def test_every_option_goes_with_an_experiment_or_is_refused_in_one_line(experime
 
 
 DROPPED = {
-    "decoder": (["experiment=schoberl2019/ala2", "decoder=internal_flow"], "decoder=internal_flow does not take decoder.scale of the experiment"),
-    "nested": (["experiment=schoberl2019/ala2", "decoder=gaussian"], "decoder=gaussian does not take decoder.scale.init of the experiment"),
+    "decoder": (
+        ["experiment=schoberl2019/ala2", "decoder=internal_flow"],
+        "decoder=internal_flow does not take decoder.scale of the experiment",
+    ),
+    "nested": (
+        ["experiment=schoberl2019/ala2", "decoder=gaussian"],
+        "decoder=gaussian does not take decoder.scale.init of the experiment",
+    ),
     "acquisition": (
         ["experiment=schoberl2015/em", "acquisition=load", "acquisition.path=x.npz"],
         "acquisition=load does not take acquisition.frames, acquisition.test_frames of the experiment",
     ),
-    "objective": (["experiment=schoberl2015/long_range", "objective=exact_em"], "objective=exact_em does not take objective.samples of the experiment"),
+    "objective": (
+        ["experiment=schoberl2015/long_range", "objective=exact_em"],
+        "objective=exact_em does not take objective.samples of the experiment",
+    ),
     "sampler": (["experiment=ala2/replica_exchange", "sampler=hmc", "+sampler.mass=1"], None),
     "its own": (["experiment=schoberl2019/ala2", "decoder=molecule"], None),
 }

@@ -12,7 +12,6 @@ from predcg.batch import Batch, Data
 from predcg.densities import Flow, StandardNormal
 from predcg.errors import InputError
 from predcg.importance import Weighted
-
 from predcg.model import Model
 from predcg.systems import DoubleWell
 from predcg.transforms import InternalCoordinates
@@ -22,7 +21,9 @@ explained = importlib.import_module("predcg.figures.explained")
 
 
 class Tilted:
-    """Alanine dipeptide with p(x) ∝ q(x) (1 + [φ > 0]), where q is the untrained model, whose φ is uniform: Z = 3/2, effective sample size 9/10."""
+    """Alanine dipeptide with p(x) ∝ q(x) (1 + [φ > 0]), where q is the untrained model, whose φ is uniform: Z = 3/2,
+    effective sample size 9/10.
+    """
 
     def __init__(self, ala2, model: Model):
         self.ala2, self.model = ala2, model
@@ -47,12 +48,19 @@ class Tilted:
 @pytest.fixture
 def runs(ala2):
     coordinates = InternalCoordinates(ala2.frame, ala2.zmatrix)
-    model = Model(StandardNormal(0), Flow(0, 66, ala2.zmatrix["folds"], 4, 1, 1, [8], transform=coordinates), StandardNormal(0))
+    model = Model(
+        StandardNormal(0), Flow(0, 66, ala2.zmatrix["folds"], 4, 1, 1, [8], transform=coordinates), StandardNormal(0)
+    )
     system = Tilted(ala2, model)
     with torch.no_grad():
         data = Data(*(Batch.of(system.sample(8000)) for _ in range(2)))
-    trained = SimpleNamespace(name="ala2/reverse_kl seed-0", system=system, model=model, history=[{"step": 1}], data=None, seed=0)
-    return [trained, SimpleNamespace(name="ala2/replica_exchange seed-0", system=system, model=None, history=[], data=data, seed=0)]
+    trained = SimpleNamespace(
+        name="ala2/reverse_kl seed-0", system=system, model=model, history=[{"step": 1}], data=None, seed=0
+    )
+    return [
+        trained,
+        SimpleNamespace(name="ala2/replica_exchange seed-0", system=system, model=None, history=[], data=data, seed=0),
+    ]
 
 
 def test_coverage_of_a_known_target(runs, monkeypatch):
@@ -64,11 +72,15 @@ def test_coverage_of_a_known_target(runs, monkeypatch):
     assert numbers["elbo_gap"] == pytest.approx(math.log(1.5) - 0.5 * math.log(2), abs=0.02)
     assert numbers["eubo_gap"] == pytest.approx(2 / 3 * math.log(2) - math.log(1.5), abs=0.025)
     assert numbers["largest_log_weight"] == pytest.approx(math.log(2 / 1.5), abs=0.01)
-    assert numbers["p_right"] == pytest.approx(2 / 3, abs=5 * numbers["p_right_error"]) and numbers["p_right_error"] < 0.004
+    assert (
+        numbers["p_right"] == pytest.approx(2 / 3, abs=5 * numbers["p_right_error"])
+        and numbers["p_right_error"] < 0.004
+    )
     assert numbers["p_right_model"] == pytest.approx(0.5, abs=0.015)
     assert numbers["p_right_reference"] == pytest.approx(2 / 3, abs=0.02)
     assert numbers["largest_mass_deviation_percent"] < 5
-    assert numbers["ramachandran_kl_model"] - numbers["ramachandran_kl"] > 0.03  # exactly 0.0566 for the model, which has the wrong halves
+    # Exactly 0.0566 for the model, which has the wrong halves.
+    assert numbers["ramachandran_kl_model"] - numbers["ramachandran_kl"] > 0.03
     assert numbers["l_percent"] == 100 and numbers["outside_percent"] == 0
     assert numbers["tight_off_percent"] < 3 and numbers["energy_evaluations"] == 12
     assert len(figure.axes) == 7
@@ -82,7 +94,9 @@ def test_coverage_needs_a_reference_at_the_end(runs):
 
 
 def test_shares_of_sane_molecules_count_bonds_and_angles(ala2, runs):
-    """At the force field's own values all are sane; one bond of 0.015 nm too much is neither tight nor narrower than wide."""
+    """At the force field's own values all are sane; one bond of 0.015 nm too much is neither tight nor narrower than
+    wide.
+    """
     coordinates = InternalCoordinates(ala2.frame, ala2.zmatrix)
     y = torch.zeros(4, 60)
     y[2:, coordinates.periodic] = 0.015 / ala2.zmatrix["bonds"][0][1]
@@ -96,7 +110,11 @@ def test_efficiency_is_read_off_the_snapshots(runs):
     trained.snapshots = {100: None, 200: None}
     trained.snapshot = lambda step: SimpleNamespace(model=trained.model, evaluations=step * 100_000)
     figure, numbers = figures.efficiency([trained])
-    assert numbers["evaluations"] == 2e7 and numbers["ess_at_1e7"] == pytest.approx(0.9, abs=0.01) and "ess_at_1e8" not in numbers
+    assert (
+        numbers["evaluations"] == 2e7
+        and numbers["ess_at_1e7"] == pytest.approx(0.9, abs=0.01)
+        and "ess_at_1e8" not in numbers
+    )
     assert numbers["ess_final"] == pytest.approx(0.9, abs=0.01)
 
 
@@ -109,7 +127,9 @@ def test_a_latent_variable_explains_what_it_is_made_of(runs, monkeypatch):
     _, numbers = figures.explained(runs)
     assert numbers["r2_sin_φ_ala2/reverse_kl"] > 0.99 and numbers["r2_cos_φ_ala2/reverse_kl"] > 0.99
     assert abs(numbers["r2_sin_ψ_ala2/reverse_kl"]) < 0.15  # ψ is independent of φ here; 20 neighbours leave 1/20
-    assert numbers["r2_least_ala2/reverse_kl"] == min(value for name, value in numbers.items() if name.startswith("r2_"))
+    assert numbers["r2_least_ala2/reverse_kl"] == min(
+        value for name, value in numbers.items() if name.startswith("r2_")
+    )
     assert numbers["l_percent_ala2/reverse_kl"] == 100
 
 
@@ -122,7 +142,9 @@ def test_effective_sample_size_has_the_error_of_its_draws():
 
 
 def test_a_draw_without_an_energy_is_no_draw(tmp_path):
-    lost = Weighted(torch.zeros(4, 2), torch.tensor([0.0, 1.0, -math.inf, math.nan]).nan_to_num(nan=-math.inf, neginf=-math.inf))
+    lost = Weighted(
+        torch.zeros(4, 2), torch.tensor([0.0, 1.0, -math.inf, math.nan]).nan_to_num(nan=-math.inf, neginf=-math.inf)
+    )
     kept = lost.finite()
     assert len(kept.x) == 2 and kept.log_z[0] == pytest.approx(lost.log_z[0])
     kept.save(tmp_path, DoubleWell())

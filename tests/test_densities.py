@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from predcg.densities import DeterministicMLP, Flow, FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale, sample_with_log_prob
+from predcg.densities import (
+    DeterministicMLP,
+    Flow,
+    FreeScale,
+    GaussianMLP,
+    NetScale,
+    StandardNormal,
+    TrunkScale,
+    sample_with_log_prob,
+)
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
 from predcg.transforms import Chain, RigidFrame, Unit, Whitening
@@ -93,7 +102,11 @@ def test_standard_normal_is_exact():
 
 @pytest.mark.parametrize(
     ("scale", "depends"),
-    [(partial(FreeScale, init=-2.0), False), (TrunkScale, True), (partial(NetScale, hidden=[4], activations=["Tanh"]), True)],
+    [
+        (partial(FreeScale, init=-2.0), False),
+        (TrunkScale, True),
+        (partial(NetScale, hidden=[4], activations=["Tanh"]), True),
+    ],
 )
 def test_scales_depend_on_the_context_as_named(scale, depends):
     density = GaussianMLP(2, 3, [8], ["Tanh"], scale)
@@ -149,24 +162,35 @@ def test_flow_on_a_torus_integrates_to_one(rounds):
         # The real coordinate by importance sampling from its own range, the angles by quadrature.
         s = sample[:, 2]
         axis = torch.linspace(s.mean() - 8 * s.std(), s.mean() + 8 * s.std(), 400, dtype=torch.float64)
-        mass = sum(q.log_prob(torch.cartesian_prod(angle, angle, axis[i : i + 20])).exp().sum() for i in range(0, 400, 20))
+        mass = sum(
+            q.log_prob(torch.cartesian_prod(angle, angle, axis[i : i + 20])).exp().sum() for i in range(0, 400, 20)
+        )
     assert (mass * (2 * math.pi / 120) ** 2 * (axis[1] - axis[0])).item() == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize("context", [0, 1])
 @pytest.mark.parametrize("rounds", [0, 2])
-@pytest.mark.parametrize(("folds", "others"), [(folds, others) for folds in ((), (1,), (1, 3)) for others in (0, 1, 2) if folds or others])
+@pytest.mark.parametrize(
+    ("folds", "others"), [(folds, others) for folds in ((), (1,), (1, 3)) for others in (0, 1, 2) if folds or others]
+)
 def test_flow_of_few_coordinates_integrates_to_one(folds, others, rounds, context):
     """Mean of q(y) / r(y) over draws of a wider r: uniform angles, and Student's t with 3 degrees of freedom."""
-    flow, wide = torus(rounds, folds, others, context, noise=0.05), torch.distributions.StudentT(torch.full((others,), 3.0, dtype=torch.float64), 0.0, 1.5)
+    flow, wide = (
+        torus(rounds, folds, others, context, noise=0.05),
+        torch.distributions.StudentT(torch.full((others,), 3.0, dtype=torch.float64), 0.0, 1.5),
+    )
     c = torch.full((context,), 0.3, dtype=torch.float64)
     sample, log_q = flow(c).rsample_and_log_prob((7,))
-    assert torch.allclose(flow(c).log_prob(sample), log_q, atol=1e-8) and flow.location(c).shape == (len(folds) + others,)
+    assert torch.allclose(flow(c).log_prob(sample), log_q, atol=1e-8) and flow.location(c).shape == (
+        len(folds) + others,
+    )
     (log_q.sum() + (sample**2).sum()).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in flow.parameters())
     with torch.no_grad():
         t, s = 2 * math.pi * torch.rand(10_000, len(folds), dtype=torch.float64) - math.pi, wide.sample((10_000,))
-        ratio = (flow(c).log_prob(torch.cat([t, s], -1)) - wide.log_prob(s).sum(-1) + len(folds) * math.log(2 * math.pi)).exp()
+        ratio = (
+            flow(c).log_prob(torch.cat([t, s], -1)) - wide.log_prob(s).sum(-1) + len(folds) * math.log(2 * math.pi)
+        ).exp()
     error = (ratio.std() / len(ratio) ** 0.5).item()
     assert ratio.mean().item() == pytest.approx(1, abs=4 * error + 1e-6) and error < 0.05
 
@@ -175,7 +199,10 @@ def test_flow_of_few_coordinates_integrates_to_one(folds, others, rounds, contex
 def test_flow_has_no_seam(rounds):
     q = torus(rounds)(torch.tensor([0.3], dtype=torch.float64))
     edge = math.pi - 1e-9
-    one, other = torch.tensor([[edge, 0.4, 0.1], [0.7, edge, 0.1]], dtype=torch.float64), torch.tensor([[-edge, 0.4, 0.1], [0.7, -edge, 0.1]], dtype=torch.float64)
+    one, other = (
+        torch.tensor([[edge, 0.4, 0.1], [0.7, edge, 0.1]], dtype=torch.float64),
+        torch.tensor([[-edge, 0.4, 0.1], [0.7, -edge, 0.1]], dtype=torch.float64),
+    )
     assert torch.allclose(q.log_prob(one), q.log_prob(other), atol=1e-5)
 
 
@@ -210,7 +237,9 @@ def test_the_gain_of_a_flow_is_that_of_its_initial_means():
 
 @pytest.mark.parametrize("widest", [0.5, 0.2, 1.0])
 def test_no_wrapped_normal_of_a_flow_is_wider_than_it_may_be(widest):
-    """Asked for any width, an n-fold angle comes up to the limit and not over it; by quadrature of the density around its centre."""
+    """Asked for any width, an n-fold angle comes up to the limit and not over it; by quadrature of the density around
+    its centre.
+    """
     settings = {} if widest == 0.5 else {"widest": widest}  # 0.5 ships
     flow = Flow(context=1, size=2, folds=[1, 3], bins=4, rounds=0, couplings=0, hidden=[8], **settings).double()
     angle = ((torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000 - 0.5) * 2 * math.pi
@@ -219,9 +248,13 @@ def test_no_wrapped_normal_of_a_flow_is_wider_than_it_may_be(widest):
         for asked in (-1.0, 50.0):
             flow.mean[-1].bias[2:] = asked
             q = flow(c)
-            near = [q.centre + angle.unsqueeze(-1) * axis / n for axis, n in zip(torch.eye(2, dtype=torch.float64), (1, 3), strict=True)]
+            near = [
+                q.centre + angle.unsqueeze(-1) * axis / n
+                for axis, n in zip(torch.eye(2, dtype=torch.float64), (1, 3), strict=True)
+            ]
             shares = torch.stack([q.log_prob(t).softmax(0) for t in near])
-            found.append((-2 * (shares * angle.cos()).sum(-1).log()).sqrt() / torch.tensor([1, 3]))  # E cos(τ - μ) = exp(-σ² / 2)
+            # E cos(τ - μ) = exp(-σ² / 2).
+            found.append((-2 * (shares * angle.cos()).sum(-1).log()).sqrt() / torch.tensor([1, 3]))
     assert (found[0] < 0.6 * widest).all() and torch.allclose(found[1], torch.full_like(found[1], widest))
 
 
@@ -241,8 +274,14 @@ def test_branches_of_a_threefold_angle_are_equal():
     with torch.no_grad():
         q = torus(2)(torch.tensor([0.3], dtype=torch.float64))
         y = q.rsample((30_000,))
-        angles = Flow(context=1, size=2, folds=[1, 3], bins=6, rounds=2, couplings=0, hidden=[8]).double()(torch.tensor([0.3], dtype=torch.float64))
+        angles = Flow(context=1, size=2, folds=[1, 3], bins=6, rounds=2, couplings=0, hidden=[8]).double()(
+            torch.tensor([0.3], dtype=torch.float64)
+        )
         t = angles.rsample((1000,))
-        assert torch.allclose(angles.log_prob(t), angles.log_prob(t + torch.tensor([0.0, 2 * math.pi / 3], dtype=torch.float64)), atol=1e-6)
+        assert torch.allclose(
+            angles.log_prob(t),
+            angles.log_prob(t + torch.tensor([0.0, 2 * math.pi / 3], dtype=torch.float64)),
+            atol=1e-6,
+        )
         third = ((y[:, 1] + math.pi) / (2 * math.pi / 3)).floor()
         assert all(abs((third == k).double().mean().item() - 1 / 3) < 0.012 for k in range(3))  # four standard errors

@@ -15,9 +15,14 @@ from predcg import cli, draw, figures, gallery
 from predcg.errors import InputError
 
 CLAIMS = {
-    "one/met": "# What it shows,\n# on two lines.\nruns:\n  - [experiment=double_well/mixed, 'seed=0,1']\n"
-    "figure: training\nexpect:\n  a: {value: 1.0, tolerance: 0.1, source: here | there}\n",
-    "one/unmet": "# Too much.\nruns: []\nfigure: training\nexpect:\n  a: {at_least: 2, source: our choice}\n  b: {at_most: 3, source: our choice}\n",
+    "one/met": (
+        "# What it shows,\n# on two lines.\nruns:\n  - [experiment=double_well/mixed, 'seed=0,1']\n"
+        "figure: training\nexpect:\n  a: {value: 1.0, tolerance: 0.1, source: here | there}\n"
+    ),
+    "one/unmet": (
+        "# Too much.\nruns: []\nfigure: training\nexpect:\n  a: {at_least: 2, source: our choice}\n  b: {at_most: 3,"
+        " source: our choice}\n"
+    ),
     "two/Last": "# Last.\nruns: []\nfigure: training\nexpect:\n  b: {at_least: -3, at_most: 3, source: our choice}\n",
 }
 
@@ -88,7 +93,9 @@ def test_a_kept_result_is_the_claim_with_what_was_found(claims, call):
 def test_only_what_is_missing_or_changed_is_drawn(claims, call):
     assert call("--all") == (1, list(CLAIMS))
     assert call("--all") == (1, [])  # still 1: a kept number is out of tolerance
-    (claims / "one/unmet.yaml").write_text(CLAIMS["one/unmet"].replace("at_least: 2", "at_least: 1").replace("Too much", "Enough"))
+    (claims / "one/unmet.yaml").write_text(
+        CLAIMS["one/unmet"].replace("at_least: 2", "at_least: 1").replace("Too much", "Enough")
+    )
     assert call("--all") == (0, ["one/unmet"])
     (claims / "two/Last.png").unlink()
     assert call("--all") == (0, ["two/Last"])
@@ -122,13 +129,21 @@ def test_what_is_drawn_before_an_accident_is_kept(accident, code, claims, call, 
 def test_the_page_shows_every_kept_result_and_the_commands_of_the_rest(claims, call):
     call("--all", "one/met", "one/unmet")
     text = (claims / "README.md").read_text()
-    assert re.findall(r"^#+ .*", text, re.MULTILINE) == ["# Claims and what was found", "### one/met", "### one/unmet", "## Not drawn yet"]
+    assert re.findall(r"^#+ .*", text, re.MULTILINE) == [
+        "# Claims and what was found",
+        "### one/met",
+        "### one/unmet",
+        "## Not drawn yet",
+    ]
     assert "| one | [met](#onemet), [unmet](#oneunmet) | 2 | 1 |" in text and "| two |" not in text
     _, met, unmet = text.split("\n### ")
     unmet, missing = unmet.split("\n## ")
     assert "\nWhat it shows,\non two lines.\n" in met and "\nToo much.\n" in unmet
     assert "| a | 1.05 ± 0.012 | 1.0 ± 0.1 | met | here \\| there |" in met
-    assert "| a | 1.05 ± 0.012 | >= 2 | NOT MET | our choice |" in unmet and "| b | 0.5 | <= 3 | met | our choice |" in unmet
+    assert (
+        "| a | 1.05 ± 0.012 | >= 2 | NOT MET | our choice |" in unmet
+        and "| b | 0.5 | <= 3 | met | our choice |" in unmet
+    )
     assert "3.3 min of runs and drawing" in met and f"0.0 min of runs and drawing, {date.today()}, " in unmet
     for part, name in ((met, "one/met"), (unmet, "one/unmet"), (missing, "two/Last")):
         assert re.findall(r"```bash\n(.*?)\n```", part, re.DOTALL) == [f"predcg-draw {name}"]
@@ -136,7 +151,11 @@ def test_the_page_shows_every_kept_result_and_the_commands_of_the_rest(claims, c
     assert pictures == ["one/met.png", "one/unmet.png"] and all((claims / path).is_file() for path in pictures)
     call("--all")
     text = (claims / "README.md").read_text()
-    assert "| two | [Last](#twolast) | 1 | 0 |" in text and "Not drawn yet" not in text and "| b | 0.5 | >= -3 and <= 3 | met |" in text
+    assert (
+        "| two | [Last](#twolast) | 1 | 0 |" in text
+        and "Not drawn yet" not in text
+        and "| b | 0.5 | >= -3 and <= 3 | met |" in text
+    )
     assert gallery.page(claims) == text
 
 
@@ -162,22 +181,31 @@ def test_a_kept_picture_is_small(noisy, tmp_path):
 def test_what_a_claim_lists_with_commas_is_expanded():
     runs = [["experiment=e", "n=50,200", "figures=[a,b]", "seed=0,1"], ["~c", "+d={p:[1,{q:2}],r:3},4", "e=x=1,y=2"]]
     assert draw.expand(runs) == [
-        ["experiment=e", "n=50", "figures=[a,b]", "seed=0"], ["experiment=e", "n=50", "figures=[a,b]", "seed=1"],
-        ["experiment=e", "n=200", "figures=[a,b]", "seed=0"], ["experiment=e", "n=200", "figures=[a,b]", "seed=1"],
-        ["~c", "+d={p:[1,{q:2}],r:3}", "e=x=1"], ["~c", "+d={p:[1,{q:2}],r:3}", "e=y=2"],
-        ["~c", "+d=4", "e=x=1"], ["~c", "+d=4", "e=y=2"],
-    ]  # fmt: skip
+        ["experiment=e", "n=50", "figures=[a,b]", "seed=0"],
+        ["experiment=e", "n=50", "figures=[a,b]", "seed=1"],
+        ["experiment=e", "n=200", "figures=[a,b]", "seed=0"],
+        ["experiment=e", "n=200", "figures=[a,b]", "seed=1"],
+        ["~c", "+d={p:[1,{q:2}],r:3}", "e=x=1"],
+        ["~c", "+d={p:[1,{q:2}],r:3}", "e=y=2"],
+        ["~c", "+d=4", "e=x=1"],
+        ["~c", "+d=4", "e=y=2"],
+    ]
     assert draw.expand([]) == []
 
 
 def test_claims_that_cannot_be_drawn_are_refused_in_one_line(claims, call, capsys):
     path = claims / "one/met.yaml"
     path.write_text(CLAIMS["one/met"].replace("  a:", "  c:"))
-    assert "expected numbers of training: a, a_error, b; found c; mend one/met.yaml" in refused(call, capsys, "--all", "one/met")
+    assert "expected numbers of training: a, a_error, b; found c; mend one/met.yaml" in refused(
+        call, capsys, "--all", "one/met"
+    )
     path.write_text(CLAIMS["one/met"].replace("training", "nonsense"))
     assert "found 'nonsense'; mend one/met.yaml" in refused(call, capsys, "one/met")
     path.write_text(CLAIMS["one/met"].replace("here | there", "ours (0, 1 apart)"))
-    assert "expected of a some of value, tolerance, at_least, at_most, source; found ['1 apart)']; write a source" in refused(call, capsys, "one/met")
+    assert (
+        "expected of a some of value, tolerance, at_least, at_most, source; found ['1 apart)']; write a source"
+        in refused(call, capsys, "one/met")
+    )
     path.write_text(CLAIMS["one/met"].replace("seed=", "sead="))
     assert "sead" in refused(call, capsys, "one/met")
     assert not list(claims.rglob("*.json")) and not list(claims.rglob("*.png"))
@@ -196,10 +224,14 @@ def test_calls_that_mean_nothing_are_refused_before_anything_is_drawn(claims, ca
 @pytest.mark.parametrize(
     ("found", "expected", "met"),
     [
-        (1.05, {"value": 1.0, "tolerance": 0.1}, True), (1.2, {"value": 1.0, "tolerance": 0.1}, False),
-        (0.95, {"at_least": 0.9}, True), (0.85, {"at_least": 0.9}, False), (0.2, {"at_most": 0.1}, False),
-        (float("nan"), {"value": 1.0, "tolerance": 0.1}, False), (float("nan"), {"at_least": 0.0}, False),
+        (1.05, {"value": 1.0, "tolerance": 0.1}, True),
+        (1.2, {"value": 1.0, "tolerance": 0.1}, False),
+        (0.95, {"at_least": 0.9}, True),
+        (0.85, {"at_least": 0.9}, False),
+        (0.2, {"at_most": 0.1}, False),
+        (float("nan"), {"value": 1.0, "tolerance": 0.1}, False),
+        (float("nan"), {"at_least": 0.0}, False),
     ],
-)  # fmt: skip
+)
 def test_judgement(found, expected, met):
     assert draw.judge(found, expected) is met

@@ -62,7 +62,9 @@ def test_sampled_and_summed_coarse_spins_have_the_same_gradient(frames):
 
 
 def test_a_newton_step_of_the_agreement_is_the_m_step(frames):
-    """With the coarse spins held, θ_cf ← mean agreement, to first order in the change: a small step goes the same way as the closed form."""
+    """With the coarse spins held, θ_cf ← mean agreement, to first order in the change: a small step goes the same way
+    as the closed form.
+    """
     model = model_of(agreement=0.8)
     field, _ = model.decoder.evidence(frames.x)
     posterior = model.latent.spins(field).means().repeat_interleave(2, -1)
@@ -71,7 +73,10 @@ def test_a_newton_step_of_the_agreement_is_the_m_step(frames):
     assert (model.decoder.agreement.item() - 0.8) / 0.01 == pytest.approx(closed - 0.8, rel=0.02)
 
 
-@pytest.mark.parametrize(("field", "theta", "agreement", "error"), [(0.0, 1.239, 0.775, 0.08), (0.9, 1.892, 0.812, 0.12), (2.1, 2.413, 0.908, 0.2)])
+@pytest.mark.parametrize(
+    ("field", "theta", "agreement", "error"),
+    [(0.0, 1.239, 0.775, 0.08), (0.9, 1.892, 0.812, 0.12), (2.1, 2.413, 0.908, 0.2)],
+)
 def test_exact_em_finds_what_an_independent_one_has_found(field, theta, agreement, error):
     """Values of another program from 4,000 other frames; tolerances are three standard errors of both."""
     ring = IsingChain(32, 1.0, 1, 1.0, field, 0.3)
@@ -134,16 +139,25 @@ def test_relative_entropy_matches_the_moments_of_the_mapped_data(frames):
 
 @pytest.mark.parametrize("kind", ["em", "exact_em", "relative_entropy"])
 def test_weights_of_frames_count_like_copies(kind, frames):
-    """Rare frames, those that magnetise least, weigh the more: loss and slopes are those of as many copies, within what the draws leave open."""
+    """Rare frames, those that magnetise least, weigh the more: loss and slopes are those of as many copies, within what
+    the draws leave open.
+    """
     rare = frames.x.mean(-1).argsort()[:60]
     weighted = Batch(torch.cat([frames.x[rare], frames.x[:60]]), torch.tensor([9.0] * 60 + [1.0] * 60))
     copies = Batch.of(torch.cat([frames.x[rare].repeat(9, 1), frames.x[:60]]))
-    objective = {"em": EM(samples=20, sweeps=10), "exact_em": ExactEM(), "relative_entropy": RelativeEntropy(samples=20)}[kind]
+    objective = {
+        "em": EM(samples=20, sweeps=10),
+        "exact_em": ExactEM(),
+        "relative_entropy": RelativeEntropy(samples=20),
+    }[kind]
     model = model_of(linear=True)
     if kind == "relative_entropy":
         model = Model(model.latent, MajorityBlocks(16, 32), model.encoder)
     several = 1 if kind == "exact_em" else 20
-    one, other, even = (torch.stack([gradients(objective, model, batch) for _ in range(several)]) for batch in (weighted, copies, Batch.of(weighted.x)))
+    one, other, even = (
+        torch.stack([gradients(objective, model, batch) for _ in range(several)])
+        for batch in (weighted, copies, Batch.of(weighted.x))
+    )
     error = 0.0 if several == 1 else (one.var(0) + other.var(0)).div(several).sqrt()
     apart = (one.mean(0) - other.mean(0)).abs()
     assert (apart <= 5 * error + 1e-4).all()
@@ -154,7 +168,13 @@ def test_em_is_for_spins_and_for_data(frames):
     identity = {"hidden": [1], "activations": ["Identity"], "scale": FreeScale}
     other = Model(StandardNormal(1), GaussianMLP(1, 32, **identity), GaussianMLP(32, 1, **identity))
     for objective in (EM(samples=1, sweeps=1), ExactEM()):
-        with pytest.raises(InputError, match="EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks; found StandardNormal and GaussianMLP"):
+        with pytest.raises(
+            InputError,
+            match=(
+                "EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks; found StandardNormal and"
+                " GaussianMLP"
+            ),
+        ):
             objective(other, RING, frames)
         with pytest.raises(InputError, match="there are none"):
             objective(model_of(), RING, Batch.of(torch.zeros(0, 32)))

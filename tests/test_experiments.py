@@ -30,23 +30,38 @@ CLAIMS = sorted(shipped("experiments").rglob("*.yaml"))
 
 
 def small(experiment: str) -> list[str]:
-    """Overrides that make a shipped experiment as short as it can be, by the names that its acquisition and sampler have."""
+    """Overrides that make a shipped experiment as short as it can be, by the names that its acquisition and sampler
+    have.
+    """
     cfg = compose([f"experiment={experiment}"])
     blocks = 5 * cfg.acquisition.get("blocks", 1)
     least = {"frames": 4 * blocks, "test_frames": 4 * blocks, "replicas": 5}
     if cfg.acquisition.get("first") is not None:
         least["first"] = 4 * blocks
     sizes = {f"acquisition.{name}": value for name, value in least.items() if name in cfg.acquisition}
-    sizes |= {f"sampler.{name}": value for name, value in {"stride": 1, "burn_in": 0, "exchange": 1}.items() if name in cfg.sampler}
-    return [f"{name}={value}" for name, value in (sizes | ({"steps": 1, "epoch_steps": 1} if cfg.steps else {})).items()]
+    sizes |= {
+        f"sampler.{name}": value
+        for name, value in {"stride": 1, "burn_in": 0, "exchange": 1}.items()
+        if name in cfg.sampler
+    }
+    return [
+        f"{name}={value}" for name, value in (sizes | ({"steps": 1, "epoch_steps": 1} if cfg.steps else {})).items()
+    ]
 
 
 # Of figures, as few draws as they can be drawn with.
 FEW = {
-    "ablation": {"DRAWS": 500, "BOUNDED": 100}, "bands": {"DRAWS": 10, "FRAMES": 100}, "chains": {"CHAINS": 20, "FRAMES": 2}, "coding": {"DRAWS": 200},
-    "efficiency": {"DRAWS": 50}, "evolution": {"DRAWS": 200, "LAST": 200}, "gradients": {"BLOCKS": 2, "DRAWS": 10, "STAGES": 1}, "molecule": {"DRAWS": 200},
-    "planar": {"DRAWS": 500, "WEIGHTED": 500, "LATENT": 50}, "structures": {"DRAWS": 50},
-}  # fmt: skip
+    "ablation": {"DRAWS": 500, "BOUNDED": 100},
+    "bands": {"DRAWS": 10, "FRAMES": 100},
+    "chains": {"CHAINS": 20, "FRAMES": 2},
+    "coding": {"DRAWS": 200},
+    "efficiency": {"DRAWS": 50},
+    "evolution": {"DRAWS": 200, "LAST": 200},
+    "gradients": {"BLOCKS": 2, "DRAWS": 10, "STAGES": 1},
+    "molecule": {"DRAWS": 200},
+    "planar": {"DRAWS": 500, "WEIGHTED": 500, "LATENT": 50},
+    "structures": {"DRAWS": 50},
+}
 
 
 @pytest.fixture
@@ -56,11 +71,19 @@ def few(tmp_path, monkeypatch):
     monkeypatch.setitem(style.STYLE, "savefig.dpi", 40)
     for module, numbers in FEW.items():
         for name, value in numbers.items():
-            monkeypatch.setattr(importlib.import_module(f"predcg.figures.{module}"), name, value)  # some have the name of a figure
+            # Some have the name of a figure.
+            monkeypatch.setattr(importlib.import_module(f"predcg.figures.{module}"), name, value)
 
 
 # Every figure is drawn of one of these, and of all others among the slow tests: most of the time is matplotlib's.
-DRAWN_OF = ["ala2/latent", "ala2/replica_exchange", "double_well/mixed", "schoberl2015/long_range", "schoberl2019/ala2", "schoberl2019/double_well"]
+DRAWN_OF = [
+    "ala2/latent",
+    "ala2/replica_exchange",
+    "double_well/mixed",
+    "schoberl2015/long_range",
+    "schoberl2019/ala2",
+    "schoberl2019/double_well",
+]
 LARGE = ["schoberl2019/ala5"]
 WRITTEN_BY = ["ala2/forward_kl", "double_well/forward_kl", "schoberl2015/em"]
 
@@ -69,7 +92,11 @@ def cases():
     """Experiments and which figures: none, those that it ships, written by the run, or every one, drawn here."""
     for experiment in EXPERIMENTS:
         if experiment not in DRAWN_OF:
-            yield pytest.param(experiment, "shipped" if experiment in WRITTEN_BY else "none", marks=[pytest.mark.slow] * (experiment in LARGE))
+            yield pytest.param(
+                experiment,
+                "shipped" if experiment in WRITTEN_BY else "none",
+                marks=[pytest.mark.slow] * (experiment in LARGE),
+            )
         yield pytest.param(experiment, "every", marks=[pytest.mark.slow] * (experiment not in DRAWN_OF))
 
 
@@ -78,14 +105,26 @@ def refused(name, nouns, had):
     try:
         check_figures([name], nouns.system, had)
     except InputError as reason:
-        assert str(reason).startswith(f"figures: {name} is drawn of ") and str(reason).endswith("leave it out: figures=[]")
+        assert str(reason).startswith(f"figures: {name} is drawn of ") and str(reason).endswith(
+            "leave it out: figures=[]"
+        )
         return True
     return False
 
 
 @pytest.mark.parametrize(("experiment", "which"), list(cases()))
-def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refused_or_drawn_of_it(experiment, which, few):
-    cfg = compose([f"experiment={experiment}", "logger=none", *small(experiment), "snapshots=1", *(["figures=[]"] if which != "shipped" else [])])
+def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refused_or_drawn_of_it(
+    experiment, which, few
+):
+    cfg = compose(
+        [
+            f"experiment={experiment}",
+            "logger=none",
+            *small(experiment),
+            "snapshots=1",
+            *(["figures=[]"] if which != "shipped" else []),
+        ]
+    )
     folder = run(cfg)
     assert (folder / "finished").exists()
     reloaded = load(folder)
@@ -108,8 +147,12 @@ def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refu
         except InputError as reason:
             assert "expected runs that differ in their seeds alone" in str(reason)
         if experiment == "double_well/mixed":
-            _, both = getattr(figures, name)([reloaded, reloaded._replace(seed=1, name=reloaded.name.replace("seed-0", "seed-1"))])
-            assert {key for key in both if not key.endswith("_error")} == {key for key in numbers if not key.endswith("_error")}
+            _, both = getattr(figures, name)(
+                [reloaded, reloaded._replace(seed=1, name=reloaded.name.replace("seed-0", "seed-1"))]
+            )
+            assert {key for key in both if not key.endswith("_error")} == {
+                key for key in numbers if not key.endswith("_error")
+            }
 
 
 def test_no_figure_is_left_out_of_the_fast_tests():
@@ -124,21 +167,34 @@ def test_no_figure_is_left_out_of_the_fast_tests():
 
 def test_every_figure_says_what_it_needs():
     assert all(hasattr(getattr(figures, name), "needs") for name in figures.__all__)
-    assert all(set(HAD) & set(getattr(figures, name).needs.names) or name in {"target", "networks"} for name in figures.__all__)
+    assert all(
+        set(HAD) & set(getattr(figures, name).needs.names) or name in {"target", "networks"} for name in figures.__all__
+    )
 
 
 LACKING = {
-    "energy_histogram": ["experiment=ala2/reverse_kl"], "ramachandran": ["experiment=ala2/reverse_kl"], "latent_map": ["experiment=ala2/biased"],
-    "training": ["experiment=double_well/mixed", "steps=0"], "bounds": ["experiment=double_well/mixed", "steps=0"],
-    "efficiency": ["experiment=ala2/latent"], "tempering": ["experiment=double_well/mixed"], "coverage": ["experiment=ala2/reverse_kl"],
+    "energy_histogram": ["experiment=ala2/reverse_kl"],
+    "ramachandran": ["experiment=ala2/reverse_kl"],
+    "latent_map": ["experiment=ala2/biased"],
+    "training": ["experiment=double_well/mixed", "steps=0"],
+    "bounds": ["experiment=double_well/mixed", "steps=0"],
+    "efficiency": ["experiment=ala2/latent"],
+    "tempering": ["experiment=double_well/mixed"],
+    "coverage": ["experiment=ala2/reverse_kl"],
     "reweighting": ["experiment=ala2/forward_kl"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("figure", LACKING)
 def test_figures_that_cannot_be_drawn_are_refused_before_anything_is_written(figure, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=f"^figures: {figure} is drawn of .*; choose .*, or leave it out: figures=|{figure} is drawn of the runs that a claim names"):
+    with pytest.raises(
+        InputError,
+        match=(
+            f"^figures: {figure} is drawn of .*; choose .*, or leave it out: figures=|{figure} is drawn of the runs"
+            " that a claim names"
+        ),
+    ):
         run(compose([*LACKING[figure], f"figures=[{figure}]", "logger=none"]))
     assert not list(tmp_path.iterdir())
 
@@ -149,14 +205,24 @@ def test_a_figure_that_fails_leaves_the_run_and_is_named(few, monkeypatch, capsy
 
     broken.needs = figures.training.needs
     monkeypatch.setattr(figures, "training", broken)
-    overrides = ["experiment=double_well/mixed", "logger=none", *small("double_well/mixed"), "figures=[training,profile]", "folder=mine"]
+    overrides = [
+        "experiment=double_well/mixed",
+        "logger=none",
+        *small("double_well/mixed"),
+        "figures=[training,profile]",
+        "folder=mine",
+    ]
     monkeypatch.setattr("sys.argv", ["predcg", *overrides])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 1
     assert "predcg: training failed, the rest of the run is there: mine" in capsys.readouterr().err
     folder = Path("mine")
-    assert (folder / "finished").exists() and (folder / "figures/profile.png").exists() and not (folder / "figures/training.png").exists()
+    assert (
+        (folder / "finished").exists()
+        and (folder / "figures/profile.png").exists()
+        and not (folder / "figures/training.png").exists()
+    )
     assert "ZeroDivisionError: no such thing" in (folder / "figures/training.txt").read_text()
     assert json.loads((folder / "summary.json").read_text())["training_failed"] == 1
 
@@ -191,12 +257,23 @@ def groups():
 def test_every_group_option_can_be_selected(choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = "ala2/forward_kl" if choice.endswith(("=ala2", "=molecule", "=openmm")) else "double_well/forward_kl"
-    experiment = "schoberl2019/ala2_energy" if choice.endswith(("=cartesian", "=internal", "=internal_flow", "=narrow_flow")) else experiment
-    experiment = "schoberl2015/em" if re.search("=(spin|majority|.*em$|relative|gibbs|sgd|ising|.*_data$|weak)", choice) else experiment
+    experiment = (
+        "schoberl2019/ala2_energy"
+        if choice.endswith(("=cartesian", "=internal", "=internal_flow", "=narrow_flow"))
+        else experiment
+    )
+    experiment = (
+        "schoberl2015/em"
+        if re.search("=(spin|majority|.*em$|relative|gibbs|sgd|ising|.*_data$|weak)", choice)
+        else experiment
+    )
     needed = {
-        "objective=relative_entropy": ["decoder=majority_blocks"], "decoder=majority_blocks": ["objective=relative_entropy"],
-        "system=molecule": ["system.pdb=ala2.pdb"], "acquisition=load": ["acquisition.path=x.npz"], "encoder=internal": ["decoder=internal_flow"],
-    }.get(choice, [])  # fmt: skip
+        "objective=relative_entropy": ["decoder=majority_blocks"],
+        "decoder=majority_blocks": ["objective=relative_entropy"],
+        "system=molecule": ["system.pdb=ala2.pdb"],
+        "acquisition=load": ["acquisition.path=x.npz"],
+        "encoder=internal": ["decoder=internal_flow"],
+    }.get(choice, [])
     cfg = compose([f"experiment={experiment}", choice, *needed, "figures=[training]"])
     if choice in ("encoder=molecule", "decoder=molecule"):
         cfg = compose(["experiment=ala2/forward_kl", choice])
@@ -219,7 +296,11 @@ def test_every_claim_names_runs_that_compose_and_a_figure_that_exists(claim):
         for row in range(max(map(len, values))):
             composed(*(column[min(row, len(column) - 1)] for column in values))
     for expected in content["expect"].values():
-        assert expected["source"] and expected.keys() <= gallery.EXPECTED.keys() and ({"value", "tolerance"} <= expected.keys() or {"at_least", "at_most"} & expected.keys())
+        assert (
+            expected["source"]
+            and expected.keys() <= gallery.EXPECTED.keys()
+            and ({"value", "tolerance"} <= expected.keys() or {"at_least", "at_most"} & expected.keys())
+        )
     assert claim.read_text().startswith("#")
 
 
@@ -230,7 +311,12 @@ def blocks():
 def test_the_commands_of_the_readme_exist():
     """Scripts are the project's, extras are declared, and every predcg call composes."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    commands = [shlex.split(line, comments=True) for block in blocks() for line in block.splitlines() if line.split("#")[0].strip()]
+    commands = [
+        shlex.split(line, comments=True)
+        for block in blocks()
+        for line in block.splitlines()
+        if line.split("#")[0].strip()
+    ]
     assert ["predcg", "experiment=ala2/forward_kl"] in commands and ["pytest"] in commands
     for words in commands:
         if words[:3] == ["pip", "install", "-e"]:
@@ -240,7 +326,9 @@ def test_the_commands_of_the_readme_exist():
             overrides = [word for word in words[1:] if "=" in word]
             compose([re.sub(r"=([^,\[]*),.*", r"=\1", word) for word in overrides if not word.startswith("hydra")])
         elif words[0] == "predcg-draw":
-            assert all((shipped("experiments") / f"{word}.yaml").exists() for word in words[1:] if not word.startswith("--"))
+            assert all(
+                (shipped("experiments") / f"{word}.yaml").exists() for word in words[1:] if not word.startswith("--")
+            )
         else:
             assert words[0] in {"pytest", "python3", "wandb", "."}, words
 
@@ -257,5 +345,7 @@ def test_every_picture_of_the_readme_is_there():
 
 
 def test_conf_and_experiments_travel_inside_the_wheel():
-    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "force-include"
+    ]
     assert included == {"conf": "predcg/conf", "experiments": "predcg/experiments"}

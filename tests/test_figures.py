@@ -39,7 +39,9 @@ def turn(r: torch.Tensor, start: int, end: int, moved: list[int], radians: torch
     origin = r[:, start : start + 1]
     axis = torch.nn.functional.normalize(r[:, end : end + 1] - origin, dim=-1)
     v, cos, sin = r[:, moved] - origin, radians.cos()[:, None, None], radians.sin()[:, None, None]
-    turned = v * cos + torch.linalg.cross(axis.expand_as(v), v) * sin + axis * (axis * v).sum(-1, keepdim=True) * (1 - cos)
+    turned = (
+        v * cos + torch.linalg.cross(axis.expand_as(v), v) * sin + axis * (axis * v).sum(-1, keepdim=True) * (1 - cos)
+    )
     return r.index_copy(1, torch.tensor(moved), turned + origin)
 
 
@@ -63,18 +65,29 @@ def run_of(system, x=None, **parts) -> Run:
     """A run of which figures may ask the model's `parts` and the frames x, training and held out alike."""
     batch = Batch.of(system.start(3) if x is None else x)
     model = SimpleNamespace(latent=StandardNormal(2), **parts)
-    return Run(**dict.fromkeys(Run._fields) | {"name": "some/experiment", "system": system, "model": model, "data": Data(batch, batch)})
+    return Run(
+        **dict.fromkeys(Run._fields)
+        | {
+            "name": "some/experiment",
+            "system": system,
+            "model": model,
+            "data": Data(batch, batch),
+        }
+    )
 
 
 def test_walk_counts_the_basins_on_its_paths(ala2, hinge):
     _, numbers = figures.decoder_walk([run_of(ala2, decode=hinge)])
-    # Along z1, φ = -60° and ψ goes from -50° (α) over β-2; along z2, ψ = 150° and φ goes from 20° over β-2 to -140° (β-1).
+    # Along z1, φ = -60° and ψ goes from -50° (α) over β-2; along z2, ψ = 150° and φ goes from 20° over β-2 to -140°
+    # (β-1).
     assert numbers == {"basins_on_z1_path": 2, "basins_on_all_paths": 3}
 
 
 def test_agreement_is_the_cosine_of_the_error(ala2, hinge):
     z = torch.randn(50, 2)
-    _, numbers = figures.dihedral_maps([run_of(ala2, hinge(z), decode=hinge, cv=lambda x: z + torch.tensor([0.6, 0.0]))])
+    _, numbers = figures.dihedral_maps(
+        [run_of(ala2, hinge(z), decode=hinge, cv=lambda x: z + torch.tensor([0.6, 0.0]))]
+    )
     assert numbers["phi_agreement"] == pytest.approx(1.0, abs=1e-5)
     assert numbers["psi_agreement"] == pytest.approx(math.cos(math.radians(30)), abs=1e-4)
 
@@ -94,7 +107,9 @@ def test_a_map_of_one_variable_does_not_change_upwards(ala2, hinge):
 def test_strip_measures_its_bonds_and_basins(ala2, hinge):
     _, numbers = figures.structure_strip([run_of(ala2, ala2.start(1), decode=lambda z: 1.01 * hinge(z))])
     bonds = [[a.index, b.index] for a, b in ala2.topology.bonds if a.name[0] != "H" and b.name[0] != "H"]
-    longest = mdtraj.compute_distances(mdtraj.Trajectory(ala2.start(1).view(1, -1, 3).numpy(), ala2.topology), bonds).max()
+    longest = mdtraj.compute_distances(
+        mdtraj.Trajectory(ala2.start(1).view(1, -1, 3).numpy(), ala2.topology), bonds
+    ).max()
     assert numbers["strip_heavy_bond_error_nm"] == pytest.approx(0.01 * longest, rel=1e-3)
     assert numbers["basins_in_strip"] == 1  # φ = -60°, ψ = -25°, 25°, ... 125° and 175° (both β-2), ... 325°
 
@@ -143,7 +158,8 @@ def test_every_parameter_of_every_density_is_in_its_table(conditional):
     assert sum(row.parameters for row in layers(density, 2, 3)) == sum(p.numel() for p in density.parameters())
 
 
-# A decoder that swells one structure: x = h x0 with h = centre + SWELL z1, so that every distance is Gaussian and no torsion moves.
+# A decoder that swells one structure: x = h x0 with h = centre + SWELL z1, so that every distance is Gaussian and no
+# torsion moves.
 SWELL = 0.1
 SMALL = {"DRAWS": 150, "FRAMES": 300}
 
@@ -161,7 +177,9 @@ def swelling(ala2, z: int = 1, centre: float = 1.0, swell: float = SWELL) -> Mod
 def swelling_run(ala2, spread: float, h: torch.Tensor, frames: int = 10, seed: int = 0) -> Run:
     """Uncertain by `spread` in the mean of h, with held-out structures of these h."""
     data = Data(Batch.of(ala2.start(frames)), Batch.of(h[:, None] * ala2.models[0]))
-    return run_of(ala2)._replace(model=swelling(ala2), weights=Weights({"trunk.0": torch.tensor([[0.0, spread]])}), data=data, seed=seed)
+    return run_of(ala2)._replace(
+        model=swelling(ala2), weights=Weights({"trunk.0": torch.tensor([[0.0, spread]])}), data=data, seed=seed
+    )
 
 
 def gyration_radius(ala2) -> float:
@@ -173,7 +191,9 @@ def gyration_radius(ala2) -> float:
 
 
 def expected_band(h: torch.Tensor, spread: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the band of h itself, on 22 bins over the held-out h: 4000 draws of its mean, each with its binomial counts."""
+    """Ends of the band of h itself, on 22 bins over the held-out h: 4000 draws of its mean, each with its binomial
+    counts.
+    """
     rng, edges = np.random.default_rng(1), np.linspace(h.min().item(), h.max().item(), 23)
     below = norm.cdf(edges, 1 + spread * rng.standard_normal((4000, 1)), SWELL)
     counts = rng.binomial(SMALL["FRAMES"], np.diff(below))
@@ -192,10 +212,15 @@ def test_band_is_as_wide_as_the_weights_are_uncertain(ala2, few_draws, spread):
     low, high = expected_band(h, spread)
     _, numbers = figures.rg_bands([swelling_run(ala2, spread, h)])
     rg = gyration_radius(ala2)
-    assert numbers["rg_band_width"] == pytest.approx((high - low).mean() / rg, rel=0.1)  # the draws are few: 3 % at one standard error
+    # The draws are few: 3 % at one standard error.
+    assert numbers["rg_band_width"] == pytest.approx((high - low).mean() / rg, rel=0.1)
     assert numbers["rg_mean_nm_reference"] == pytest.approx(rg * h.mean().item(), rel=1e-4)
-    assert numbers["rg_mean_nm"] == pytest.approx(rg, rel=5 * math.hypot(spread / SMALL["DRAWS"] ** 0.5, SWELL / (SMALL["DRAWS"] * SMALL["FRAMES"]) ** 0.5))
-    assert numbers["rg_mean_off_percent"] == pytest.approx(100 * abs(numbers["rg_mean_nm"] / numbers["rg_mean_nm_reference"] - 1), rel=1e-6)
+    assert numbers["rg_mean_nm"] == pytest.approx(
+        rg, rel=5 * math.hypot(spread / SMALL["DRAWS"] ** 0.5, SWELL / (SMALL["DRAWS"] * SMALL["FRAMES"]) ** 0.5)
+    )
+    assert numbers["rg_mean_off_percent"] == pytest.approx(
+        100 * abs(numbers["rg_mean_nm"] / numbers["rg_mean_nm_reference"] - 1), rel=1e-6
+    )
 
 
 def test_band_covers_as_many_held_out_bins_as_it_says(ala2, few_draws):
@@ -211,12 +236,24 @@ def test_band_covers_as_many_held_out_bins_as_it_says(ala2, few_draws):
 
 def test_more_frames_narrow_the_band(ala2, few_draws):
     h = 1 + SWELL * torch.randn(500)
-    runs = [swelling_run(ala2, 0.02, h, frames=20), swelling_run(ala2, 0.08, h, frames=5), swelling_run(ala2, 0.08, h, frames=5, seed=1)]
+    runs = [
+        swelling_run(ala2, 0.02, h, frames=20),
+        swelling_run(ala2, 0.08, h, frames=5),
+        swelling_run(ala2, 0.08, h, frames=5, seed=1),
+    ]
     figure, numbers = figures.rg_bands(runs)
-    widths = {spread: np.subtract(*expected_band(h, spread)[::-1]).mean() / gyration_radius(ala2) for spread in (0.02, 0.08)}
-    assert [numbers["rg_band_width_n5"], numbers["rg_band_width_n20"]] == pytest.approx([widths[0.08], widths[0.02]], rel=0.1)
+    widths = {
+        spread: np.subtract(*expected_band(h, spread)[::-1]).mean() / gyration_radius(ala2) for spread in (0.02, 0.08)
+    }
+    assert [numbers["rg_band_width_n5"], numbers["rg_band_width_n20"]] == pytest.approx(
+        [widths[0.08], widths[0.02]], rel=0.1
+    )
     assert numbers["rg_band_narrowing_n20"] == numbers["rg_band_width_n20"] / numbers["rg_band_width_n5"]
-    assert "rg_band_width_n5_error" in numbers and "rg_band_width_n20_error" not in numbers and "rg_band_narrowing_n5" not in numbers
+    assert (
+        "rg_band_width_n5_error" in numbers
+        and "rg_band_width_n20_error" not in numbers
+        and "rg_band_narrowing_n5" not in numbers
+    )
     assert [axes.get_title() for axes in figure.axes] == ["5 training frames", "20 training frames"]
 
 
@@ -234,11 +271,14 @@ def test_bands_of_observables_are_those_of_their_names(ala2, hinge, few_draws):
     for axes, of in zip(figure.axes, values, strict=False):
         edges = axes.patches[-1].get_data().edges  # they go from the least to the greatest held-out value
         assert [edges[0], edges[-1]] == pytest.approx([of.min(), of.max()], rel=1e-3, abs=1e-5)
-    # ψ turned by 50°, that is by three bins: one bin that the model has and the frames lack, and one the other way round.
+    # ψ turned by 50°, that is by three bins: one bin that the model has and the frames lack, and one the other way
+    # round.
     start = mdtraj.Trajectory(r.reshape(1, -1, 3), ala2.topology)
     phi, psi = (math.degrees(compute(start)[1].item()) for compute in (mdtraj.compute_phi, mdtraj.compute_psi))
     turned = hinge(torch.tensor([[(psi - 150) / 50 + 1, (-60 - phi) / 20]]))
-    _, numbers = figures.observable_bands([run._replace(data=Data(run.data.train, Batch.of(torch.cat([turned, 1.01 * turned]))))])
+    _, numbers = figures.observable_bands(
+        [run._replace(data=Data(run.data.train, Batch.of(torch.cat([turned, 1.01 * turned]))))]
+    )
     assert [numbers["phi_coverage"], numbers["psi_coverage"]] == [1.0, 20 / 22]
 
 
@@ -246,7 +286,10 @@ def test_bands_need_a_molecule_with_a_posterior(ala2):
     for name in ("rg_bands", "observable_bands"):
         with pytest.raises(InputError) as refusal:
             check_figures([name], ala2, {"training"})
-        assert str(refusal.value) == f"figures: {name} is drawn of a posterior; choose posterior=laplace, or leave it out: figures=[]"
+        assert (
+            str(refusal.value)
+            == f"figures: {name} is drawn of a posterior; choose posterior=laplace, or leave it out: figures=[]"
+        )
         check_figures([name], ala2, {"training", "posterior"})
         with pytest.raises(InputError, match=f"{name} is drawn of a Molecule.* the system is a DoubleWell"):
             check_figures([name], DoubleWell(), {"training", "posterior"})
@@ -264,7 +307,9 @@ def mapped(label: np.ndarray, z: np.ndarray, prior=None) -> Run:
 
 
 def three_basins(size: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """40, 30 and 20 frames of the basins on lines 0.01 apart, three frames of β-2 just beyond α's; among them all, frames of no basin."""
+    """40, 30 and 20 frames of the basins on lines 0.01 apart, three frames of β-2 just beyond α's; among them all,
+    frames of no basin.
+    """
     lines = [start + 0.01 * np.arange(n) for start, n in ((0, 40), (3, 30), (6, 20))]
     z1 = np.concatenate([*lines, [0.45] * 3, *lines, *lines])
     label = np.repeat([0, 1, 2, -1], [40, 30, 23, 180])
@@ -275,7 +320,8 @@ def three_basins(size: int = 1) -> tuple[np.ndarray, np.ndarray]:
 def test_map_counts_neighbours_and_variance_of_frames_in_basins(size):
     label, z = three_basins(size)
     _, numbers = figures.latent_map([mapped(label, z)])
-    assert numbers["latent_knn_accuracy"] == pytest.approx(90 / 93)  # the three have but each other and three of α near them, and no α has them near
+    # The three have but each other and three of α near them, and no α has them near.
+    assert numbers["latent_knn_accuracy"] == pytest.approx(90 / 93)
     assert numbers["latent_recall"] == pytest.approx((1 + 1 + 20 / 23) / 3)
     groups = [z[label == basin] for basin in range(3)]
     grand = np.concatenate(groups).mean(0)
@@ -291,9 +337,20 @@ def test_least_spread_is_that_of_the_narrowest_axis():
     unbiased = math.sqrt(40 / 39)
     label = np.full(40, -1)
     label[:5] = 0  # too few to have five others
-    for z, least in ((corners @ [[c, s], [-s, c]], 0.3), (corners[:, :1], 2.0), (corners * [1, 0.5], 0.15), (corners @ [[1, 1], [0, 0]], 0.0)):
+    for z, least in (
+        (corners @ [[c, s], [-s, c]], 0.3),
+        (corners[:, :1], 2.0),
+        (corners * [1, 0.5], 0.15),
+        (corners @ [[1, 1], [0, 0]], 0.0),
+    ):
         _, numbers = figures.latent_map([mapped(label, z)])
-        expected = {"latent_least_sd": least * unbiased, "latent_unused": float(least < 0.2), "test_frames_α": 5, "test_frames_β-1": 0, "test_frames_β-2": 0}
+        expected = {
+            "latent_least_sd": least * unbiased,
+            "latent_unused": float(least < 0.2),
+            "test_frames_α": 5,
+            "test_frames_β-1": 0,
+            "test_frames_β-2": 0,
+        }
         expected |= {"frames_in_no_basin_percent": 87.5}
         assert numbers == pytest.approx(expected, abs=1e-3)
 
@@ -301,10 +358,25 @@ def test_least_spread_is_that_of_the_narrowest_axis():
 def test_rates_are_counted_for_each_prior():
     label, z = three_basins()
     z = z / z.std()
-    figure, numbers = figures.latent_map([mapped(label, z, ARD()), mapped(label, 0.3 * z, Flat()), mapped(label, z, ARD()), mapped(label, 0.1 * z, ARD())])
-    expected = {"latent_separate_ARD": 2 / 3, "latent_unused_ARD": 1 / 3, "latent_separate_ARD_error": 1 / 3, "latent_separate_Flat": 0.0, "latent_unused_Flat": 0.0}
+    figure, numbers = figures.latent_map(
+        [
+            mapped(label, z, ARD()),
+            mapped(label, 0.3 * z, Flat()),
+            mapped(label, z, ARD()),
+            mapped(label, 0.1 * z, ARD()),
+        ]
+    )
+    expected = {
+        "latent_separate_ARD": 2 / 3,
+        "latent_unused_ARD": 1 / 3,
+        "latent_separate_ARD_error": 1 / 3,
+        "latent_separate_Flat": 0.0,
+        "latent_unused_Flat": 0.0,
+    }
     assert {name: numbers[name] for name in expected} == pytest.approx(expected)
-    assert numbers["latent_least_sd_Flat"] == pytest.approx(0.3, rel=0.01) and "latent_least_sd_Flat_error" not in numbers
+    assert (
+        numbers["latent_least_sd_Flat"] == pytest.approx(0.3, rel=0.01) and "latent_least_sd_Flat_error" not in numbers
+    )
     assert numbers["latent_recall_ARD"] == numbers["latent_recall_Flat"]  # whatever the scale
     assert [axes.get_title().splitlines()[0] for axes in figure.axes] == ["prior: ARD", "prior: Flat"]
     # Separate are only basins that are found again.
@@ -320,13 +392,19 @@ def test_active_weights_are_counted_by_layer(prior, panels):
             for layer, n in ((decoder.trunk[0], active), (decoder.mean, 9)):
                 layer.weight.fill_(-0.9e-4).view(-1)[:n] = -1.1e-4
                 layer.bias.fill_(1.0)  # is not counted
-        return run_of(SimpleNamespace(), torch.zeros(1, 3))._replace(model=Model(StandardNormal(2), decoder, None), prior=prior)
+        return run_of(SimpleNamespace(), torch.zeros(1, 3))._replace(
+            model=Model(StandardNormal(2), decoder, None), prior=prior
+        )
 
     figure, numbers = figures.precisions([run(2)])
-    assert numbers == pytest.approx({"active_share": 11 / 20, "active_share_trunk_0": 2 / 8, "active_share_mean": 9 / 12})
+    assert numbers == pytest.approx(
+        {"active_share": 11 / 20, "active_share_trunk_0": 2 / 8, "active_share_mean": 9 / 12}
+    )
     assert len(figure.axes) == panels
     _, numbers = figures.precisions([run(2), run(8)])
-    assert numbers["active_share_trunk_0"] == pytest.approx(0.625) and numbers["active_share_trunk_0_error"] == pytest.approx(0.375)
+    assert numbers["active_share_trunk_0"] == pytest.approx(0.625) and numbers[
+        "active_share_trunk_0_error"
+    ] == pytest.approx(0.375)
     assert numbers["active_share_mean_error"] == 0
 
 
@@ -344,7 +422,8 @@ def test_gibbs_accepts_all_that_the_exact_encoder_proposes(linear, monkeypatch):
     with torch.no_grad():
         run.model.encoder.mean.bias.add_(2 * linear.sigma / math.sqrt(linear.variance))
     _, numbers = figures.gibbs_acceptance([run])
-    assert numbers["gibbs_acceptance"] == pytest.approx(math.erfc(1.0), abs=0.005)  # 2 Φ(-δ/√2) of a shift of δ = 2 standard deviations
+    # 2 Φ(-δ/√2) of a shift of δ = 2 standard deviations.
+    assert numbers["gibbs_acceptance"] == pytest.approx(math.erfc(1.0), abs=0.005)
 
 
 def test_rg_of_several_numbers_of_variables(ala2, monkeypatch):
@@ -363,11 +442,22 @@ def test_rg_of_several_numbers_of_variables(ala2, monkeypatch):
     assert numbers["rg_mean_largest_difference_nm"] == pytest.approx(0.3 * rg, abs=0.02 * rg)
     assert len(numbers) == 5 * 5 + 1
     _, numbers = figures.rg_histogram(runs[:1] * 2)
-    assert set(numbers) == {"rg_mean_nm", "rg_mean_nm_error", "rg_mean_nm_reference", "rg_sd_nm", "rg_sd_nm_error", "rg_sd_nm_reference", "rg_covered", "rg_covered_error"}
+    assert set(numbers) == {
+        "rg_mean_nm",
+        "rg_mean_nm_error",
+        "rg_mean_nm_reference",
+        "rg_sd_nm",
+        "rg_sd_nm_error",
+        "rg_sd_nm_reference",
+        "rg_covered",
+        "rg_covered_error",
+    }
 
 
 def test_a_density_is_covered_where_it_is_within_the_scatter_of_draws():
-    """Sets of 100 draws of a uniform density on ten bins: binomial with mean 10 and sd 3; held out, eight bins have 10 % and two have 19 % and 1 %."""
+    """Sets of 100 draws of a uniform density on ten bins: binomial with mean 10 and sd 3; held out, eight bins have 10
+    % and two have 19 % and 1 %.
+    """
     held_out = np.repeat(np.arange(10) + 0.5, [10] * 8 + [19, 1])
     covered = molecule._covered(held_out, 10 * np.random.default_rng(0).random(20_000), np.arange(11.0), 100)
     assert covered == 0.8
@@ -388,19 +478,43 @@ def test_tempering_counts_rises_and_compares_log_z():
         made = [(0.1, 0.2, 0), (0.3, 0.0, 0), (0.3, 0.1, 1), (0.4, 0.6, 0)]
         history: list[dict] = [{"step": 0, "train/beta": 0.1}, {"step": 50, "train/beta": 1.0}]
         for step, (beta, rise, forced) in enumerate(made):
-            history.append({"step": 10 * step, "tempering/beta": beta, "tempering/rise": rise, "tempering/forced": forced})
+            history.append(
+                {"step": 10 * step, "tempering/beta": beta, "tempering/rise": rise, "tempering/forced": forced}
+            )
             history[-1] |= dict.fromkeys(["tempering/kl", "tempering/growth", "tempering/effective_sample_size"], 0.1)
-            history[-1] |= {"sample/log_z": 3.0, "sample/log_z_error": 0.5, "sample/log_z_direct": 2.0, "sample/log_z_direct_error": 0.5}
-        last = {"sample/log_z": log_z, "sample/log_z_error": 0.03, "sample/log_z_direct": 12.07, "sample/log_z_direct_error": 0.02}
-        return run_of(DoubleWell(), torch.zeros(1, 2))._replace(history=[*history, {"step": 60, "tempering/beta": 1.0, "tempering/kl": 0.01} | last])
+            history[-1] |= {
+                "sample/log_z": 3.0,
+                "sample/log_z_error": 0.5,
+                "sample/log_z_direct": 2.0,
+                "sample/log_z_direct_error": 0.5,
+            }
+        last = {
+            "sample/log_z": log_z,
+            "sample/log_z_error": 0.03,
+            "sample/log_z_direct": 12.07,
+            "sample/log_z_direct_error": 0.02,
+        }
+        return run_of(DoubleWell(), torch.zeros(1, 2))._replace(
+            history=[*history, {"step": 60, "tempering/beta": 1.0, "tempering/kl": 0.01} | last]
+        )
 
     figure, numbers = figures.tempering([run(12.1)])
     exact = DoubleWell().exact()["log_z"]
     assert numbers == {
-        "beta_rises": 3, "beta_rises_forced": 1, "log_z_tempering": 12.1, "log_z_tempering_error": 0.03, "log_z_tempering_exact": exact,
-        "log_z_direct": 12.07, "log_z_direct_error": 0.02, "log_z_direct_exact": exact,
-    }  # fmt: skip
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["raised: 2 times", "forced: 1 times", "not allowed: 1 times"]
+        "beta_rises": 3,
+        "beta_rises_forced": 1,
+        "log_z_tempering": 12.1,
+        "log_z_tempering_error": 0.03,
+        "log_z_tempering_exact": exact,
+        "log_z_direct": 12.07,
+        "log_z_direct_error": 0.02,
+        "log_z_direct_exact": exact,
+    }
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
+        "raised: 2 times",
+        "forced: 1 times",
+        "not allowed: 1 times",
+    ]
     _, numbers = figures.tempering([run(12.0), run(12.2)])
     assert numbers["log_z_tempering"] == pytest.approx(12.1) and numbers["log_z_tempering_error"] == pytest.approx(0.1)
     unfinished = run(12.1)
@@ -409,7 +523,9 @@ def test_tempering_counts_rises_and_compares_log_z():
 
 
 class Straight:
-    """x = (c1 + a z + s ε, s2 ε') with z ~ N(0, 1), and z | x ~ N(b (x1 - c1), t²): a model of the double well that is Gaussian, and all known."""
+    """x = (c1 + a z + s ε, s2 ε') with z ~ N(0, 1), and z | x ~ N(b (x1 - c1), t²): a model of the double well that is
+    Gaussian, and all known.
+    """
 
     def __init__(self, c1=-2.0, a=0.4, s=0.3, s2=1.1, b=1.6, t=0.6):
         self.c1, self.a, self.s, self.s2, self.b, self.t = c1, a, s, s2, b, t
@@ -419,11 +535,15 @@ class Straight:
         linear = partial(GaussianMLP, hidden=[1], activations=["Identity"], scale=FreeScale)
         decoder, encoder = linear(1, 2), linear(2, 1)
         values = {
-            decoder.trunk[0].weight: [[1.0]], decoder.mean.weight: [[self.a], [0.0]], decoder.mean.bias: [self.c1, 0.0],
+            decoder.trunk[0].weight: [[1.0]],
+            decoder.mean.weight: [[self.a], [0.0]],
+            decoder.mean.bias: [self.c1, 0.0],
             decoder.scale.log_variance: [2 * math.log(self.s), 2 * math.log(self.s2)],
-            encoder.trunk[0].weight: [[1.0, 0.0]], encoder.mean.weight: [[self.b]], encoder.mean.bias: [-self.b * self.c1],
+            encoder.trunk[0].weight: [[1.0, 0.0]],
+            encoder.mean.weight: [[self.b]],
+            encoder.mean.bias: [-self.b * self.c1],
             encoder.scale.log_variance: [2 * math.log(self.t)],
-        }  # fmt: skip
+        }
         with torch.no_grad():
             for parameter in [*decoder.parameters(), *encoder.parameters()]:
                 parameter.zero_()
@@ -441,7 +561,9 @@ class Straight:
 
 
 def straight_run(folder=None, seed: int = 0, **known) -> Run:
-    return run_of(DoubleWell())._replace(model=Straight(**known).posterior().model(), folder=folder, seed=seed, history=[])
+    return run_of(DoubleWell())._replace(
+        model=Straight(**known).posterior().model(), folder=folder, seed=seed, history=[]
+    )
 
 
 def u1(x: float) -> float:
@@ -467,7 +589,12 @@ def test_answers_are_exact_at_every_temperature(beta):
     system = DoubleWell()
     found = exact.observed(exact.tempered(system, beta), system)
     mean = well(beta, lambda x: x)
-    expected = {"mean_x1": mean, "sd_x1": math.sqrt(well(beta, lambda x: (x - mean) ** 2)), "mean_x2": 0.0, "sd_x2": beta**-0.5}
+    expected = {
+        "mean_x1": mean,
+        "sd_x1": math.sqrt(well(beta, lambda x: (x - mean) ** 2)),
+        "mean_x2": 0.0,
+        "sd_x2": beta**-0.5,
+    }
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-9)
     right = well(beta, lambda x: float(x > BARRIER))
     assert [found["p_right"], found["p_left"]] == pytest.approx([right, 1 - right], abs=0.005)
@@ -485,7 +612,8 @@ def test_what_is_observed_has_the_error_of_its_draws():
     expected = {"mean_x1": -1.0, "sd_x1": 1.5, "mean_x2": 0.3, "sd_x2": 1.0, "p_right": right, "p_left": 1 - right}
     for name, value in expected.items():
         values = np.array([numbers[name] for numbers in repeated])
-        assert values.mean() == pytest.approx(value, abs=4 * values.std() / 300**0.5 + 0.005)  # of order 1/400 is the bias of an sd
+        # Of order 1/400 is the bias of an sd.
+        assert values.mean() == pytest.approx(value, abs=4 * values.std() / 300**0.5 + 0.005)
         assert np.mean([numbers[f"{name}_error"] for numbers in repeated]) == pytest.approx(values.std(), rel=0.2)
 
 
@@ -494,10 +622,16 @@ def test_target_tells_what_the_coefficients_say():
     for name, at in (("left", LEFT), ("right", RIGHT)):
         assert numbers[f"minimum_{name}_x1"] == pytest.approx(at, abs=0.01)
         assert numbers[f"minimum_{name}_kt"] == pytest.approx(u1(at), abs=1e-3)
-    assert numbers["barrier_x1"] == pytest.approx(BARRIER, abs=0.01) and numbers["barrier_kt"] == pytest.approx(u1(BARRIER) - u1(LEFT), abs=1e-3)
+    assert numbers["barrier_x1"] == pytest.approx(BARRIER, abs=0.01) and numbers["barrier_kt"] == pytest.approx(
+        u1(BARRIER) - u1(LEFT), abs=1e-3
+    )
     log_z = math.log(quad(lambda x: math.exp(-u1(x)), -6, 6, points=[LEFT, RIGHT])[0] * math.sqrt(2 * math.pi))
     assert abs(numbers["log_z"] - log_z) < 4 * numbers["log_z_error"] < 0.2
-    for name, value in {"mean_x1": well(1, lambda x: x), "p_right": well(1, lambda x: float(x > BARRIER)), "sd_x2": 1.0}.items():
+    for name, value in {
+        "mean_x1": well(1, lambda x: x),
+        "p_right": well(1, lambda x: float(x > BARRIER)),
+        "sd_x2": 1.0,
+    }.items():
         assert numbers[f"{name}_exact"] == pytest.approx(value, rel=1e-2)
         assert abs(numbers[name] - value) < 4 * numbers[f"{name}_error"]
 
@@ -542,16 +676,23 @@ def test_profile_measures_the_wells_of_the_model():
             parameter.zero_()  # p(z) itself
     _, numbers = figures.profile([run])
     share = norm.sf(0.5)
-    assert numbers["depth_gap_kt"] == pytest.approx(math.log((1 - share) / share), abs=0.15)  # of 2,000 latent draws 5 % each
+    # Of 2,000 latent draws 5 % each.
+    assert numbers["depth_gap_kt"] == pytest.approx(math.log((1 - share) / share), abs=0.15)
     assert numbers["depth_gap_kt_exact"] == pytest.approx(u1(RIGHT) - u1(LEFT), abs=0.02)
     assert numbers["barrier_kt_exact"] == pytest.approx(u1(BARRIER) - u1(LEFT), abs=0.02)
-    between = -math.log((norm.pdf(0, -2.5, 0.3) * (1 - share) + norm.pdf(0, 2.5, 0.3) * share) / (norm.pdf(0, 0, 0.3) * (1 - share)))
+    between = -math.log(
+        (norm.pdf(0, -2.5, 0.3) * (1 - share) + norm.pdf(0, 2.5, 0.3) * share) / (norm.pdf(0, 0, 0.3) * (1 - share))
+    )
     assert numbers["barrier_kt"] == pytest.approx(between, abs=0.5)
 
 
 def kept(folder, step: int, beta: float, **known) -> None:
     (folder / "snapshots").mkdir(exist_ok=True)
-    content = {"model": Straight(**known).posterior().model().state_dict(), "beta": torch.tensor(beta), "evaluations": torch.tensor(10 * step)}
+    content = {
+        "model": Straight(**known).posterior().model().state_dict(),
+        "beta": torch.tensor(beta),
+        "evaluations": torch.tensor(10 * step),
+    }
     torch.save(content, folder / f"snapshots/step={step}.pt")
 
 
@@ -563,7 +704,14 @@ def told(tmp_path, monkeypatch) -> Run:
     """Five snapshots: two at β = 0.01, of which the first knows nothing, one at 0.5, two at 1."""
     monkeypatch.setattr(evolution, "DRAWS", 300)
     monkeypatch.setattr(evolution, "LAST", 100_000)
-    for step, beta, known in ((100, 0.01, NEAR), (90, 0.01, NEAR), (120, 0.01, WIDE), (200, 0.5, NEAR), (300, 1.0, WIDE), (1000, 1.0, NEAR)):
+    for step, beta, known in (
+        (100, 0.01, NEAR),
+        (90, 0.01, NEAR),
+        (120, 0.01, WIDE),
+        (200, 0.5, NEAR),
+        (300, 1.0, WIDE),
+        (1000, 1.0, NEAR),
+    ):
         kept(tmp_path, step, beta, **known)
     return straight_run(tmp_path, c1=5.0)  # is not asked: the snapshots are
 
@@ -578,10 +726,14 @@ def test_moments_are_those_of_the_last_snapshot(told):
         assert numbers[f"{name}_exact"] == numbers[f"{name}_model_exact"] == pytest.approx(answers[name], abs=1e-9)
     model_line, reweighted, at_beta = (line.get_data() for line in figure.axes[1].lines[:3])
     assert model_line[0].tolist() == [90, 100, 120, 200, 300, 1000]
-    assert model_line[1] == pytest.approx([of.sd] * 2 + [Straight(**WIDE).sd] + [of.sd, Straight(**WIDE).sd, of.sd], rel=0.2)
+    assert model_line[1] == pytest.approx(
+        [of.sd] * 2 + [Straight(**WIDE).sd] + [of.sd, Straight(**WIDE).sd, of.sd], rel=0.2
+    )
     mean = well(0.01, lambda x: x)
     assert at_beta[1][0] == pytest.approx(math.sqrt(well(0.01, lambda x: (x - mean) ** 2)), rel=1e-3)
-    assert at_beta[1][-1] == pytest.approx(answers["sd_x1"], rel=1e-3) and reweighted[1][-1] == pytest.approx(numbers["sd_x1"], rel=1e-5)
+    assert at_beta[1][-1] == pytest.approx(answers["sd_x1"], rel=1e-3) and reweighted[1][-1] == pytest.approx(
+        numbers["sd_x1"], rel=1e-5
+    )
     _, several = figures.moments([told, told._replace(seed=1)])
     assert several["p_right_error"] > 0 and several["p_right_exact"] == numbers["p_right_exact"]
 
@@ -589,13 +741,23 @@ def test_moments_are_those_of_the_last_snapshot(told):
 def test_histograms_tell_where_tempering_begins_and_ends(told):
     figure, numbers = figures.histograms([told])
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == [*(f"step {step}, β = {beta}" for step, beta in ((90, 0.01), (100, 0.01), (120, 0.01), (200, 0.5), (300, 1), (1000, 1))), "target, exact draws"]
+    assert titles == [
+        *(
+            f"step {step}, β = {beta}"
+            for step, beta in ((90, 0.01), (100, 0.01), (120, 0.01), (200, 0.5), (300, 1), (1000, 1))
+        ),
+        "target, exact draws",
+    ]
     for name, beta, known in (("first", 0.01, WIDE), ("last", 1.0, NEAR)):
         of = Straight(**known)
         assert numbers[f"p_right_{name}"] == pytest.approx(of.right(), abs=2 / 100_000**0.5)
         smooth = math.hypot(of.sd, evolution.KERNEL)
-        assert numbers[f"valley_{name}"] == pytest.approx(norm.pdf(BARRIER, of.c1, smooth) / norm.pdf(RIGHT, of.c1, smooth), rel=0.3)
-        near, far = (well(beta, lambda x, at=at: math.exp(-(((x - at) / evolution.KERNEL) ** 2) / 2)) for at in (BARRIER, RIGHT))
+        assert numbers[f"valley_{name}"] == pytest.approx(
+            norm.pdf(BARRIER, of.c1, smooth) / norm.pdf(RIGHT, of.c1, smooth), rel=0.3
+        )
+        near, far = (
+            well(beta, lambda x, at=at: math.exp(-(((x - at) / evolution.KERNEL) ** 2) / 2)) for at in (BARRIER, RIGHT)
+        )
         assert numbers[f"valley_{name}_exact"] == pytest.approx(near / far, rel=0.02)
         assert numbers[f"p_right_{name}_exact"] == pytest.approx(well(beta, lambda x: float(x > BARRIER)), abs=0.005)
 
@@ -605,7 +767,9 @@ def test_few_snapshots_are_all_shown_and_many_are_thinned(tmp_path, monkeypatch)
     for step in range(10, 200, 10):
         kept(tmp_path, step, min(1.0, step / 100), **NEAR)
     figure, _ = figures.histograms([straight_run(tmp_path)])
-    shown = [int(axes.get_title().split()[1].rstrip(",")) for axes in figure.axes if axes.get_title().startswith("step")]
+    shown = [
+        int(axes.get_title().split()[1].rstrip(",")) for axes in figure.axes if axes.get_title().startswith("step")
+    ]
     assert shown == [10, 30, 50, 70, 90, 100, 190]
     assert evolution.thin([1, 2, 3], 3) == [1, 2, 3] and evolution.thin(list(range(100)), 25)[-1] == 99
 
@@ -613,12 +777,19 @@ def test_few_snapshots_are_all_shown_and_many_are_thinned(tmp_path, monkeypatch)
 def test_wells_are_recalled_where_the_decoder_leads_back():
     of = Straight(c1=-2.0, a=0.3, s=0.3).posterior()
     _, numbers = figures.encoded([straight_run(c1=-2.0, a=0.3, s=0.3)])
-    border = of.c1 + (BARRIER - of.c1) / (of.a * of.b)  # from where x1 - c1, which encoding and decoding shrink, stays beyond the barrier
+    # From where x1 - c1, which encoding and decoding shrink, stays beyond the barrier.
+    border = of.c1 + (BARRIER - of.c1) / (of.a * of.b)
     right = well(1, lambda x: float(x > border)) / well(1, lambda x: float(x > BARRIER))
-    assert numbers["recall_left"] == 1 and numbers["recall_right"] == pytest.approx(right, abs=4 / 160**0.5 / 2) and 0.2 < right < 0.8
+    assert (
+        numbers["recall_left"] == 1
+        and numbers["recall_right"] == pytest.approx(right, abs=4 / 160**0.5 / 2)
+        and 0.2 < right < 0.8
+    )
     mean = well(1, lambda x: x)
     spread = math.hypot(of.b * math.sqrt(well(1, lambda x: (x - mean) ** 2)), of.t)
-    assert numbers["mean_z1"] == pytest.approx(of.b * (mean - of.c1), abs=0.02) and numbers["sd_z1"] == pytest.approx(spread, abs=0.05)
+    assert numbers["mean_z1"] == pytest.approx(of.b * (mean - of.c1), abs=0.02) and numbers["sd_z1"] == pytest.approx(
+        spread, abs=0.05
+    )
     assert [numbers["mean_z1_exact"], numbers["sd_z1_exact"]] == [0, 1]
 
 
@@ -626,7 +797,10 @@ def test_the_exact_encoder_gives_back_the_latent_density():
     _, numbers = figures.decoded([straight_run()])
     assert numbers["monotony_x1"] == pytest.approx(1.0)
     for name, value in (("mean", 0.0), ("sd", 1.0)):
-        assert abs(numbers[f"{name}_z1_again"] - value) < 4 * numbers[f"{name}_z1_again_error"] and numbers[f"{name}_z1_again_exact"] == value
+        assert (
+            abs(numbers[f"{name}_z1_again"] - value) < 4 * numbers[f"{name}_z1_again_error"]
+            and numbers[f"{name}_z1_again_exact"] == value
+        )
     of = Straight(b=1.0, t=0.1)
     _, numbers = figures.decoded([straight_run()._replace(model=of.model())])
     assert numbers["sd_z1_again"] == pytest.approx(math.hypot(of.b * of.sd, of.t), rel=0.03)
@@ -636,7 +810,10 @@ def test_figures_of_the_training_need_snapshots():
     for name in ("moments", "histograms"):
         with pytest.raises(InputError) as refusal:
             check_figures([name], DoubleWell(), {"training"})
-        assert str(refusal.value) == f"figures: {name} is drawn of snapshots; choose snapshots=<steps>, or leave it out: figures=[]"
+        assert (
+            str(refusal.value)
+            == f"figures: {name} is drawn of snapshots; choose snapshots=<steps>, or leave it out: figures=[]"
+        )
         check_figures([name], DoubleWell(), {"training", "snapshots"})
 
 
@@ -647,7 +824,9 @@ def test_the_error_of_one_run_is_not_that_of_several():
 
 
 def test_gradient_noise_is_that_of_quadrature(linear, tmp_path, monkeypatch):
-    """x = a z + σ ε against β ½ (x/s)² and r = N(k x, t²), of the weights (a, its bias, the trunk's weight and bias, log σ²)."""
+    """x = a z + σ ε against β ½ (x/s)² and r = N(k x, t²), of the weights (a, its bias, the trunk's weight and bias,
+    log σ²).
+    """
     monkeypatch.setattr(gradients, "BLOCKS", 100)
     model, beta, s2 = linear.model(), 0.5, 4.0
     with torch.no_grad():
@@ -692,7 +871,8 @@ def test_gradient_noise_follows_the_snapshots(linear, tmp_path, monkeypatch):
     system = Harmonic([math.sqrt(linear.variance)])
     figure, numbers = figures.gradient_noise([run_of(system)._replace(model=model, folder=tmp_path)])
     assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 4, 6, 8, 10, 12]
-    assert numbers["noise_path_over_reparametrised"] < 1e-5 and numbers["noise_baseline_over_reparametrised"] < 1e-5  # f is constant
+    # f is constant.
+    assert numbers["noise_path_over_reparametrised"] < 1e-5 and numbers["noise_baseline_over_reparametrised"] < 1e-5
     assert numbers["noise_score_over_reparametrised"] == pytest.approx(abs(system.exact()["log_z"]), rel=1e-4)
 
 
@@ -720,14 +900,24 @@ def test_ramachandran_compares_as_many_draws_as_frames(ala2, hinge):
     assert [axes.get_title() for axes in figure.axes[:2]] == ["600 held-out frames", "600 draws of the model"]
     maps = [axes.collections[0] for axes in figure.axes[:2]]
     frames = [mdtraj.Trajectory(x.view(len(x), -1, 3).numpy(), ala2.topology) for x in (test, drawn)]
-    torsions = [np.rad2deg([compute(one)[1][:, 0] for compute in (mdtraj.compute_phi, mdtraj.compute_psi)]) for one in frames]
+    torsions = [
+        np.rad2deg([compute(one)[1][:, 0] for compute in (mdtraj.compute_phi, mdtraj.compute_psi)]) for one in frames
+    ]
     most = max(np.histogram2d(*both, bins=36, range=[[-180, 180]] * 2)[0].max() for both in torsions)
     for image in maps:  # of one frame as high in both, at the end of the scale
-        assert image.get_array().max() == pytest.approx(math.log(most)) and image.get_clim() == pytest.approx((0, math.log(most)))
+        assert image.get_array().max() == pytest.approx(math.log(most)) and image.get_clim() == pytest.approx(
+            (0, math.log(most))
+        )
 
 
 def test_other_runs_are_not_pooled_and_seeds_are():
     one, other = straight_run(), straight_run(seed=1)
     assert "log_z_lower_error" in figures.bounds([one, other])[1]
-    with pytest.raises(InputError, match="^bounds: expected runs that differ in their seeds alone; found 'some/experiment' and 'some/experiment prior-ard'; draw them"):
+    with pytest.raises(
+        InputError,
+        match=(
+            "^bounds: expected runs that differ in their seeds alone; found 'some/experiment' and 'some/experiment"
+            " prior-ard'; draw them"
+        ),
+    ):
         figures.bounds([one, other._replace(name="some/experiment prior-ard")])

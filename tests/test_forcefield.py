@@ -1,4 +1,6 @@
-"""The batched force field: OpenMM's own energies and forces, term by term, for any batch, and finite where OpenMM has none."""
+"""The batched force field: OpenMM's own energies and forces, term by term, for any batch, and finite where OpenMM has
+none.
+"""
 
 import json
 import logging
@@ -9,10 +11,10 @@ import numpy as np
 import openmm
 import pytest
 import torch
+from conftest import GROUPS, approach, batched, check, reference
 from openmm import app, unit
 from openmm.app.internal import customgbforces
 
-from conftest import GROUPS, approach, batched, check, reference
 from predcg.errors import InputError
 from predcg.systems import Harmonic, Molecule, Peptide, Regularised
 from predcg.systems.forcefield import Batched
@@ -22,7 +24,11 @@ from predcg.systems.structure import SHIPPED
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 STRUCTURE = app.PDBFile(str(SHIPPED / "ala2.pdb"))
 SOLVENTS = ("hct", "obc1", "obc2", "gbn", "gbn2")
-CASES = {f"{solvent} {surface}": (["amber96.xml", f"implicit/{solvent}.xml"], {"sasaMethod": surface}) for solvent in SOLVENTS for surface in ("ACE", None)}
+CASES = {
+    f"{solvent} {surface}": (["amber96.xml", f"implicit/{solvent}.xml"], {"sasaMethod": surface})
+    for solvent in SOLVENTS
+    for surface in ("ACE", None)
+}
 CASES |= {
     "own obc2": (["amber96.xml", "amber96_obc.xml"], {}),
     "vacuum": (["amber96.xml"], {}),
@@ -42,7 +48,9 @@ def created(*names: str) -> list:
 
 @pytest.fixture(scope="module")
 def frames() -> dict[str, np.ndarray]:
-    """Alanine dipeptide, (n, 66): of dynamics at 300 K, at 600 and 1000 K, shaken by 0.01 and 0.02 nm, two atoms 0.025 to 0.05 nm apart."""
+    """Alanine dipeptide, (n, 66): of dynamics at 300 K, at 600 and 1000 K, shaken by 0.01 and 0.02 nm, two atoms 0.025
+    to 0.05 nm apart.
+    """
     system, random = dipeptide(CASES["own obc2"][0]), np.random.default_rng(0)
 
     def dynamics(kelvin: float, n: int) -> np.ndarray:
@@ -54,13 +62,25 @@ def frames() -> dict[str, np.ndarray]:
         found = []
         for _ in range(n):
             integrator.step(200)
-            found.append(context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer).reshape(-1))
+            found.append(
+                context.getState(positions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer).reshape(-1)
+            )
         return np.array(found)
 
     thermal = dynamics(300.0, 6)
     shaken = thermal + np.repeat([0.01, 0.02], 3)[:, None] * random.standard_normal(thermal.shape)
-    near = [approach(frame, *pair, distance) for frame, *pair, distance in zip(thermal, (0, 3, 1, 5, 7), (21, 12, 18, 10, 19), (0.05, 0.04, 0.03, 0.025, 0.03))]
-    return {"thermal": thermal, "hot": np.concatenate([dynamics(600.0, 3), dynamics(1000.0, 3)]), "shaken": shaken, "near": np.array(near)}
+    near = [
+        approach(frame, *pair, distance)
+        for frame, *pair, distance in zip(
+            thermal, (0, 3, 1, 5, 7), (21, 12, 18, 10, 19), (0.05, 0.04, 0.03, 0.025, 0.03), strict=False
+        )
+    ]
+    return {
+        "thermal": thermal,
+        "hot": np.concatenate([dynamics(600.0, 3), dynamics(1000.0, 3)]),
+        "shaken": shaken,
+        "near": np.array(near),
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -73,7 +93,10 @@ def test_a_protein_has_the_terms_of_openmm():
     chignolin = Peptide("ACE-YYDPETGTWY-NME", ["amber14/protein.ff14SB.xml", "implicit/obc2.xml"], 300.0)
     start = chignolin.start(2).double().numpy()
     assert start.shape == (2, 3 * 175)
-    check(chignolin.openmm_system, start + np.array([[0.0], [0.01]]) * np.random.default_rng(0).standard_normal(start.shape))
+    check(
+        chignolin.openmm_system,
+        start + np.array([[0.0], [0.01]]) * np.random.default_rng(0).standard_normal(start.shape),
+    )
 
 
 def test_parameters_of_any_value_have_the_terms_of_openmm():
@@ -99,14 +122,22 @@ def test_parameters_of_any_value_have_the_terms_of_openmm():
     check(system, random.normal(0, 0.3, (20, 3 * n)))
 
 
-@pytest.mark.parametrize("model", ["own", "GBSAHCTForce", "GBSAOBC1Force", "GBSAOBC2Force", "GBSAGBnForce", "GBSAGBn2Force"])
+@pytest.mark.parametrize(
+    "model", ["own", "GBSAHCTForce", "GBSAOBC1Force", "GBSAOBC2Force", "GBSAGBnForce", "GBSAGBn2Force"]
+)
 def test_a_sphere_inside_another_is_screened_as_in_openmm(model):
-    """Every branch of the screening: apart, overlapping, one centre inside the other sphere, one sphere inside the other."""
+    """Every branch of the screening: apart, overlapping, one centre inside the other sphere, one sphere inside the
+    other.
+    """
     system, neck = openmm.System(), "GBn" in model  # whose necks are tabulated for radii up to 0.2 nm
     force = openmm.GBSAOBCForce() if model == "own" else getattr(customgbforces, model)(SA="ACE")
     for sphere in ((0.6, 0.2, 1.4) if neck else (0.6, 0.35, 0.9), (-0.4, 0.12, 0.8)):
         system.addParticle(1.0)
-        force.addParticle(*sphere) if model == "own" else force.addParticle([*sphere, *(1.0, 0.8, 4.85) * ("GBn2" in model)])
+        (
+            force.addParticle(*sphere)
+            if model == "own"
+            else force.addParticle([*sphere, *(1.0, 0.8, 4.85) * ("GBn2" in model)])
+        )
     if model != "own":
         force.finalize()
     system.addForce(force)
@@ -120,16 +151,24 @@ def published() -> dict[str, np.ndarray]:
     """32 frames of alanine dipeptide (ff96, OBC1) with OpenMM's energies by kind and forces, in kJ/mol and nm."""
     path = SHARED / "aldp_ref_energies.json"
     if not path.exists():
-        pytest.skip(f"the reference energies are not here ({path.name}); test_every_term_and_the_forces_are_those_of_openmm needs nothing")
+        pytest.skip(
+            f"the reference energies are not here ({path.name}); test_every_term_and_the_forces_are_those_of_openmm"
+            " needs nothing"
+        )
     content = json.loads(path.read_text())
     names = {"x": "x_nm", "energies": "comp_bond_angle_tors_nb_gb", "forces": "F"}
     return {name: np.array([frame[key] for frame in content]).reshape(len(content), -1) for name, key in names.items()}
 
 
-# OpenMM's amber96.xml has angles of degrees, AMBER's files the same ones with its π of 3.141594: up to 7e-4 kJ/mol in all.
+# OpenMM's amber96.xml has angles of degrees, AMBER's files the same ones with its π of 3.141594: up to 7e-4 kJ/mol in
+# all.
 @pytest.mark.parametrize(("source", "tolerance"), [("xml", 1e-3), ("prmtop", 1e-8)])
 def test_published_energies_are_reproduced(source, tolerance, published):
-    files, solvent = (["amber96.xml", "implicit/obc1.xml"], None) if source == "xml" else ([str(SHARED / "aldp_implicit.prmtop")], "OBC1")
+    files, solvent = (
+        (["amber96.xml", "implicit/obc1.xml"], None)
+        if source == "xml"
+        else ([str(SHARED / "aldp_implicit.prmtop")], "OBC1")
+    )
     system = Molecule("ala2.pdb", files, 300.0, implicit_solvent=solvent)
     other = app.PDBFile(str(SHARED / "aldp_implicit.pdb")).topology
     assert [atom.element for atom in other.atoms()] == [atom.element for atom in STRUCTURE.topology.atoms()]
@@ -144,7 +183,9 @@ def test_published_energies_are_reproduced(source, tolerance, published):
 def test_an_amber_topology_has_the_terms_of_openmm(solvent, frames, published):
     path = str(SHARED / "aldp_implicit.prmtop")
     system = Molecule(str(SHARED / "aldp_implicit.pdb"), [path], 300.0, implicit_solvent=solvent)
-    expected = app.AmberPrmtopFile(path).createSystem(implicitSolvent=getattr(app, solvent), gbsaModel="ACE", rigidWater=False)
+    expected = app.AmberPrmtopFile(path).createSystem(
+        implicitSolvent=getattr(app, solvent), gbsaModel="ACE", rigidWater=False
+    )
     x = np.concatenate([frames["thermal"], frames["shaken"], published["x"][:4]])
     (energies, forces), (found, pulls) = reference(expected, x), batched(system.openmm_system, x)
     np.testing.assert_allclose(found, energies, rtol=0, atol=1e-8)
@@ -155,7 +196,9 @@ def test_an_amber_topology_has_the_terms_of_openmm(solvent, frames, published):
 def test_single_precision_is_double_precision_within_1e_5(case, frames):
     files, settings = CASES[case]
     x = np.concatenate(list(frames.values()))
-    (energies, forces), (found, pulls) = (batched(dipeptide(files, **settings), x, dtype) for dtype in (torch.double, torch.float))
+    (energies, forces), (found, pulls) = (
+        batched(dipeptide(files, **settings), x, dtype) for dtype in (torch.double, torch.float)
+    )
     assert (abs(found - energies).sum(1) < 1e-5 * abs(energies).sum(1)).all()
     assert (abs(pulls - forces) < 2e-5 * abs(forces).max(1, keepdims=True)).all()
 
@@ -170,7 +213,11 @@ def test_a_configuration_knows_nothing_of_its_batch(dtype, ala2):
         u, gradient = ala2.evaluate(x[-n:])
         torch.testing.assert_close(u, energies[-n:], **close)
         torch.testing.assert_close(gradient, gradients[-n:], **close)
-    assert torch.equal(ala2(x[:24].view(2, 3, 4, 66)).flatten(), ala2(x[:24])) and ala2(x[0]).shape == () and ala2(x[:0]).shape == (0,)
+    assert (
+        torch.equal(ala2(x[:24].view(2, 3, 4, 66)).flatten(), ala2(x[:24]))
+        and ala2(x[0]).shape == ()
+        and ala2(x[:0]).shape == (0,)
+    )
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -191,13 +238,20 @@ PAIRS = [(0, 1), (0, 2), (4, 6), (3, 12), (7, 15), (1, 18), (0, 21)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float, torch.double])
-@pytest.mark.parametrize("case", ["hct ACE", "obc1 ACE", "obc2 None", "gbn ACE", "gbn2 ACE", "own obc2", "vacuum", "ff19SB"])
+@pytest.mark.parametrize(
+    "case", ["hct ACE", "obc1 ACE", "obc2 None", "gbn ACE", "gbn2 ACE", "own obc2", "vacuum", "ff19SB"]
+)
 def test_energies_and_gradients_are_finite_whatever_touches(case, dtype, frames):
     files, settings = CASES[case]
     thermal = frames["thermal"][0]
     touching = [approach(thermal, *pair, distance) for distance in (0.0, 1e-3, 1e-9) for pair in PAIRS]
-    heaps = [np.zeros(66), np.full(66, 0.3), np.repeat(np.linspace(0, 1, 22), 3)]  # all atoms at one point, or on a line
-    heaps += [width * np.random.default_rng(seed).standard_normal(66) for width in (1e-3, 0.01, 0.03, 0.1, 1.0) for seed in range(5)]
+    # All atoms at one point, or on a line.
+    heaps = [np.zeros(66), np.full(66, 0.3), np.repeat(np.linspace(0, 1, 22), 3)]
+    heaps += [
+        width * np.random.default_rng(seed).standard_normal(66)
+        for width in (1e-3, 0.01, 0.03, 0.1, 1.0)
+        for seed in range(5)
+    ]
     x = torch.tensor(np.array([thermal, *touching, *heaps]), dtype=dtype)
     energies, gradients = Batched(dipeptide(files, **settings)).evaluate(x)
     assert energies.isfinite().all() and gradients.isfinite().all()
@@ -229,12 +283,17 @@ def test_the_gradient_of_the_system_is_minus_the_force_in_kt(frames):
     u = system(x)
     (gradient,) = torch.autograd.grad((weights * u).sum(), x)
     np.testing.assert_allclose(u.detach().numpy(), energies.sum(1).reshape(2, 3) / kt, rtol=1e-9)
-    np.testing.assert_allclose(gradient.numpy(), -weights[..., None].numpy() * forces.reshape(2, 3, 66) / kt, rtol=1e-9, atol=1e-8)
+    np.testing.assert_allclose(
+        gradient.numpy(), -weights[..., None].numpy() * forces.reshape(2, 3, 66) / kt, rtol=1e-9, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "files"),
-    [(Molecule, "ala2.pdb", ["amber96.xml", "implicit/obc1.xml"]), (Peptide, "ACE-G-NME", ["amber14/protein.ff14SB.xml", "implicit/gbn2.xml"])],
+    [
+        (Molecule, "ala2.pdb", ["amber96.xml", "implicit/obc1.xml"]),
+        (Peptide, "ACE-G-NME", ["amber14/protein.ff14SB.xml", "implicit/gbn2.xml"]),
+    ],
 )
 def test_openmm_in_a_worker_and_the_batched_form_agree(kind, name, files):
     batch, bridge = kind(name, files, 300.0), kind(name, files, 300.0, workers=1)
@@ -277,23 +336,33 @@ REFUSED = {
     "no CustomBondForce": lambda: added(openmm.CustomBondForce("r")),
     "no RBTorsionForce": lambda: added(openmm.RBTorsionForce()),
     "no GBSAOBCForce": lambda: added(openmm.GBSAOBCForce()),  # beside another one
-    "CustomGBForce .* energy term charge": lambda: altered("CustomGBForce", lambda force: force.addEnergyTerm("charge", force.SingleParticle)),
+    "CustomGBForce .* energy term charge": lambda: altered(
+        "CustomGBForce", lambda force: force.addEnergyTerm("charge", force.SingleParticle)
+    ),
     "CustomGBForce .* energy term -0.6": lambda: rewritten("EnergyTerm", 0, "-0.5*", "-0.6*"),
     "CustomGBForce .* other constants": lambda: rewritten("EnergyTerm", 2, "-138.9", "-139.9"),
     "CustomGBForce .* value I": lambda: rewritten("ComputedValue", 0, "0.25*", "0.26*"),
     "CustomGBForce .* value B": lambda: rewritten("ComputedValue", 1, "psi^3", "psi^4"),
     "CustomGBForce .* values or parameters": lambda: altered("CustomGBForce", lambda force: force.addExclusion(0, 1)),
     "CustomGBForce .* without salt": lambda: dipeptide(["amber96.xml", "implicit/gbn2.xml"], implicitSolventKappa=1.0),
-    "CustomGBForce without a cut-off": lambda: altered("CustomGBForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic)),
-    "GBSAOBCForce without a cut-off": lambda: altered("GBSAOBCForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic), "amber96_obc.xml"),
-    "NonbondedForce without cut-off": lambda: altered("NonbondedForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic)),
+    "CustomGBForce without a cut-off": lambda: altered(
+        "CustomGBForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic)
+    ),
+    "GBSAOBCForce without a cut-off": lambda: altered(
+        "GBSAOBCForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic), "amber96_obc.xml"
+    ),
+    "NonbondedForce without cut-off": lambda: altered(
+        "NonbondedForce", lambda force: force.setNonbondedMethod(force.CutoffNonPeriodic)
+    ),
     "NonbondedForce has them": lambda: altered("NonbondedForce", lambda force: force.setNonbondedMethod(force.PME)),
 }
 
 
 @pytest.mark.parametrize("message", REFUSED)
 def test_a_force_without_translation_is_named_and_the_way_out_shown(message):
-    with pytest.raises(InputError, match=f"^system.forcefield: .*{message}.*; use OpenMM itself with system.workers=2$"):
+    with pytest.raises(
+        InputError, match=f"^system.forcefield: .*{message}.*; use OpenMM itself with system.workers=2$"
+    ):
         Batched(REFUSED[message]())
 
 
@@ -308,7 +377,9 @@ def test_barostat_and_removal_of_motion_have_no_energy(frames):
 @pytest.fixture
 def water() -> Batched:
     """Three charged atoms with two springs and an angle in a solvent."""
-    system, bonds, angles, pairs, solvent = created("System", "HarmonicBondForce", "HarmonicAngleForce", "NonbondedForce", "GBSAOBCForce")
+    system, bonds, angles, pairs, solvent = created(
+        "System", "HarmonicBondForce", "HarmonicAngleForce", "NonbondedForce", "GBSAOBCForce"
+    )
     for charge, radius in ((-0.8, 0.15), (0.4, 0.12), (0.4, 0.12)):
         system.addParticle(1.0)
         pairs.addParticle(charge, 0.2, 0.6)
@@ -369,7 +440,9 @@ def spoil(module, **_):
 
 
 @pytest.mark.parametrize("failure", ["missing", "folder", drop, spoil])
-def test_where_compiling_fails_one_warning_says_so_and_the_interpreter_goes_on(failure, water, caplog, monkeypatch, tmp_path):
+def test_where_compiling_fails_one_warning_says_so_and_the_interpreter_goes_on(
+    failure, water, caplog, monkeypatch, tmp_path
+):
     torch._dynamo.reset()
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / ("file" if failure == "folder" else "") / "torch"))
@@ -383,7 +456,9 @@ def test_where_compiling_fails_one_warning_says_so_and_the_interpreter_goes_on(f
     for x, known in zip(batches, expected, strict=True):
         assert all(map(torch.equal, water.evaluate(x), known))
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("the force field runs without compilation") and ("changed its gradient" in warning) == callable(failure)
+    assert warning.startswith("the force field runs without compilation") and (
+        "changed its gradient" in warning
+    ) == callable(failure)
 
 
 def test_nothing_is_compiled_before_it_pays(water, monkeypatch):
@@ -414,8 +489,12 @@ def test_a_regularised_system_is_its_own_below_the_threshold_and_a_logarithm_abo
 
 def test_a_regularised_molecule_starts_labels_and_moves_as_the_molecule(ala2, monkeypatch):
     tamed, told = Regularised(ala2, 100.0), []
-    assert torch.equal(tamed.start(5), ala2.start(5)) and torch.equal(tamed.label(tamed.start(3)), ala2.label(ala2.start(3)))
-    assert (tamed.size, tamed.kt, tamed.basins) == (ala2.size, ala2.kt, ala2.basins) and torch.equal(tamed.masses, ala2.masses)
+    assert torch.equal(tamed.start(5), ala2.start(5)) and torch.equal(
+        tamed.label(tamed.start(3)), ala2.label(ala2.start(3))
+    )
+    assert (tamed.size, tamed.kt, tamed.basins) == (ala2.size, ala2.kt, ala2.basins) and torch.equal(
+        tamed.masses, ala2.masses
+    )
     monkeypatch.setattr(Molecule, "expect", lambda _, evaluations: told.append(evaluations))
     tamed.expect(7)
     assert told == [7]

@@ -1,4 +1,6 @@
-"""Metropolis-within-Gibbs against the linear-Gaussian model, whose joint density, correlation time and acceptance are known."""
+"""Metropolis-within-Gibbs against the linear-Gaussian model, whose joint density, correlation time and acceptance are
+known.
+"""
 
 import math
 
@@ -31,7 +33,10 @@ def expect_the_joint_density(linear, x, z):
         if len(name) == 1:
             exact, variance = 0.0, covariance[2 * name]
         else:
-            exact, variance = covariance[name], covariance[2 * name[0]] * covariance[2 * name[1]] + covariance[name] ** 2
+            exact, variance = (
+                covariance[name],
+                covariance[2 * name[0]] * covariance[2 * name[1]] + covariance[name] ** 2,
+            )
         assert value.item() == pytest.approx(exact, abs=5 * math.sqrt(variance / len(x))), name
 
 
@@ -42,7 +47,9 @@ def test_the_exact_encoder_is_always_accepted(linear):
     for frame in range(2):
         expect_the_joint_density(linear, x[:, frame], z[:, frame])
     # z' = a x / (a² + σ²) + noise with x = a z + noise: a step has the autocorrelation a² / (a² + σ²)
-    assert torch.corrcoef(z.T)[0, 1].item() == pytest.approx((linear.a**2 / linear.variance) ** 3, abs=5 / math.sqrt(CHAINS))
+    assert torch.corrcoef(z.T)[0, 1].item() == pytest.approx(
+        (linear.a**2 / linear.variance) ** 3, abs=5 / math.sqrt(CHAINS)
+    )
 
 
 def test_a_wrong_encoder_is_corrected(linear):

@@ -16,7 +16,16 @@ from predcg.errors import InputError
 from predcg.inputs import contents
 from predcg.run import load, run
 
-QUICK = ["experiment=ala2/reverse_kl", "system=molecule", "steps=0", "logger=none", "figures=[]", "decoder.couplings=1", "objective.samples=8", "folder=mine"]
+QUICK = [
+    "experiment=ala2/reverse_kl",
+    "system=molecule",
+    "steps=0",
+    "logger=none",
+    "figures=[]",
+    "decoder.couplings=1",
+    "objective.samples=8",
+    "folder=mine",
+]
 FRAMES = ["acquisition=load", "acquisition.path=frames.npz"]
 
 
@@ -81,19 +90,28 @@ def test_damaged_records_and_copies_are_one_line_that_names_the_file():
     assert json.loads(whole) == contents({"system": ["mine.pdb"], "acquisition": {"path": "frames.npz"}})
     for damaged in (whole[:40], "", "[]", '{"mine.pdb": 3}', "\x80\udcff"):
         record.write_bytes(damaged.encode("utf-8", "surrogateescape"))
-        with pytest.raises(InputError, match="^mine/inputs.json: expected names and hashes of input files; .*; put it back"):
+        with pytest.raises(
+            InputError, match="^mine/inputs.json: expected names and hashes of input files; .*; put it back"
+        ):
             load("mine")
     record.write_text(whole)
     (copy,) = Path("mine/inputs").glob("*/*")
     copy.write_text(copy.read_text()[:400])
-    with pytest.raises(InputError, match=r"^mine/inputs/\w+/mine.pdb: expected 'mine.pdb' as it was when the run began; found other content"):
+    with pytest.raises(
+        InputError,
+        match=r"^mine/inputs/\w+/mine.pdb: expected 'mine.pdb' as it was when the run began; found other content",
+    ):
         load("mine")
 
 
 def test_what_is_refused_after_the_folder_was_begun_leaves_nothing():
     Batch(torch.zeros(4, 65)).save(Path("short.npz"))
     with pytest.raises(InputError, match="acquisition.path"):
-        run(compose([*QUICK, "system.pdb=mine.pdb", "acquisition=load", "acquisition.path=short.npz", "folder=new/mine"]))
+        run(
+            compose(
+                [*QUICK, "system.pdb=mine.pdb", "acquisition=load", "acquisition.path=short.npz", "folder=new/mine"]
+            )
+        )
     assert not Path("new").exists()
 
 

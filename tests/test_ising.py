@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
+from conftest import ising
 
 from predcg.errors import InputError
 from predcg.observables import Correlations, Magnetisation
 from predcg.samplers import Gibbs
 from predcg.systems import Harmonic, IsingChain
-from conftest import ising
 
 NEAREST = {"sites": 32, "coupling": 1.0, "reach": 1, "decay": 1.0, "field": 0.0, "beta": 1.0}
 LONG = NEAREST | {"coupling": 1.5, "reach": 10, "beta": 0.3}
@@ -24,8 +24,10 @@ def enumerated(system: IsingChain) -> tuple[torch.Tensor, torch.Tensor]:
     for s in states.tolist():
         pairs = sum(
             j * s[i] * s[(i + k) % n]
-            for k, j in enumerate(system.pair.tolist(), 1) for i in range(n) if system.periodic or i + k < n
-        )  # fmt: skip
+            for k, j in enumerate(system.pair.tolist(), 1)
+            for i in range(n)
+            if system.periodic or i + k < n
+        )
         energies.append(beta * (pairs + system.field * sum(s)))
     return states, torch.tensor(energies, dtype=torch.float64)
 
@@ -33,7 +35,9 @@ def enumerated(system: IsingChain) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("periodic", [True, False])
 def test_energy_and_exact_answers_are_those_of_all_states(periodic):
     system = IsingChain(sites=8, coupling=1.5, reach=3, decay=2.0, field=0.3, beta=0.7, periodic=periodic)
-    assert system.pair.sum().item() == pytest.approx(1.5) and system.pair[2].item() == pytest.approx(system.pair[0].item() / 9)
+    assert system.pair.sum().item() == pytest.approx(1.5) and system.pair[2].item() == pytest.approx(
+        system.pair[0].item() / 9
+    )
     x, log_w = enumerated(system)
     assert torch.allclose(system(x), -log_w)
     exact, p = system.exact(), log_w.softmax(0)
@@ -51,14 +55,22 @@ def test_nearest_neighbours_have_the_closed_form():
         large, small = (math.exp(beta) * (math.cosh(beta * field) + sign * root) for sign in (1, -1))
         infinite = math.sinh(beta * field) / root
         assert system.exact()["log_z"] == pytest.approx(math.log(large**32 + small**32), abs=1e-8)
-        assert system.magnetisation() == pytest.approx(infinite * (1 - (small / large) ** 32) / (1 + (small / large) ** 32), abs=1e-8)
+        assert system.magnetisation() == pytest.approx(
+            infinite * (1 - (small / large) ** 32) / (1 + (small / large) ** 32), abs=1e-8
+        )
 
 
 def test_long_range_correlations_are_those_of_an_independent_program():
-    assert IsingChain(**LONG | {"decay": 2.0}).correlations()[:4].tolist() == pytest.approx([0.349, 0.208, 0.142, 0.104], abs=6e-4)
+    assert IsingChain(**LONG | {"decay": 2.0}).correlations()[:4].tolist() == pytest.approx(
+        [0.349, 0.208, 0.142, 0.104], abs=6e-4
+    )
 
 
-@pytest.mark.parametrize("settings", [LONG | {"field": 0.9, "reach": 6}, LONG | {"periodic": False, "reach": 4}, NEAREST | {"beta": 0.5}], ids=["ring", "open", "nearest"])
+@pytest.mark.parametrize(
+    "settings",
+    [LONG | {"field": 0.9, "reach": 6}, LONG | {"periodic": False, "reach": 4}, NEAREST | {"beta": 0.5}],
+    ids=["ring", "open", "nearest"],
+)
 def test_exact_draws_and_gibbs_sampling_have_the_exact_moments(settings):
     system = IsingChain(**settings)
     exact, lags, n = system.exact(), [1, 2, 5], 4000
@@ -137,7 +149,10 @@ def test_observables_of_spins():
     x = torch.tensor([[1.0, 1.0, -1.0, 1.0, -1.0]])
     assert Magnetisation()(x).item() == pytest.approx(0.2) and Magnetisation().width(5) == 1
     assert Correlations([1, 2], periodic=True)(x)[0].tolist() == pytest.approx([-3 / 5, 1 / 5])
-    assert Correlations([1, 4], periodic=False)(x)[0].tolist() == pytest.approx([-2 / 4, -1.0]) and Correlations([1, 4], False).width(5) == 2
+    assert (
+        Correlations([1, 4], periodic=False)(x)[0].tolist() == pytest.approx([-2 / 4, -1.0])
+        and Correlations([1, 4], False).width(5) == 2
+    )
     for lags in ([], [0]):
         with pytest.raises(InputError, match="lags"):
             Correlations(lags, periodic=True)

@@ -1,4 +1,6 @@
-"""The posterior with collective variables integrated out: exact where the decoder is linear and Gaussian, its bands as wide as they say."""
+"""The posterior with collective variables integrated out: exact where the decoder is linear and Gaussian, its bands as
+wide as they say.
+"""
 
 from functools import partial
 
@@ -19,11 +21,16 @@ SLOPE, VARIANCE = torch.tensor([1.0, 0.8, -0.6, 0.5]), torch.tensor([0.2, 0.3, 0
 
 
 def maximum_likelihood(x, steps=3000):
-    """Factor analysis of one variable, (sets, N, D): mean, slope and variance by EM, for all data sets at once (Rubin and Thayer 1982)."""
+    """Factor analysis of one variable, (sets, N, D): mean, slope and variance by EM, for all data sets at once (Rubin
+    and Thayer 1982).
+    """
     mean, apart = x.mean(1), x - x.mean(1, keepdim=True)
     second = apart.mT @ apart / x.shape[1]
     found = torch.linalg.eigh(second)
-    slope, variance = 0.8 * found.eigenvectors[..., -1] * found.eigenvalues[..., -1:].sqrt(), 0.5 * second.diagonal(dim1=1, dim2=2)
+    slope, variance = (
+        0.8 * found.eigenvectors[..., -1] * found.eigenvalues[..., -1:].sqrt(),
+        0.5 * second.diagonal(dim1=1, dim2=2),
+    )
     for _ in range(steps):
         known = 1 + (slope.square() / variance).sum(-1)
         gain = slope / variance / known[:, None]
@@ -44,7 +51,10 @@ def linear_gaussian(mean, slope, variance):
 
 
 def drawn(sets, n, size=4):
-    x = torch.randn(sets, n, 1, dtype=torch.float64) * SLOPE[:size] + torch.randn(sets, n, size, dtype=torch.float64) * VARIANCE[:size].sqrt()
+    x = (
+        torch.randn(sets, n, 1, dtype=torch.float64) * SLOPE[:size]
+        + torch.randn(sets, n, size, dtype=torch.float64) * VARIANCE[:size].sqrt()
+    )
     return x, *maximum_likelihood(x)
 
 
@@ -58,8 +68,12 @@ def dense(weights):
 
 
 @pytest.mark.parametrize("size", [4, 1])
-def test_the_observed_information_of_a_linear_gaussian_decoder_is_the_hessian_of_the_exact_likelihood(size, monkeypatch):
-    """log p(x) = log N(x; b + W c, W l l Wᵀ + diag σ²), differentiated by autograd, latent mean c and factor l included."""
+def test_the_observed_information_of_a_linear_gaussian_decoder_is_the_hessian_of_the_exact_likelihood(
+    size, monkeypatch
+):
+    """log p(x) = log N(x; b + W c, W l l Wᵀ + diag σ²), differentiated by autograd, latent mean c and factor l
+    included.
+    """
     monkeypatch.setattr(laplace, "RANK", 0.0)
     x, mean, slope, variance = (of[0] for of in drawn(1, 60, size))
 
@@ -80,7 +94,9 @@ def test_the_observed_information_of_a_linear_gaussian_decoder_is_the_hessian_of
 
 
 def test_the_covariance_of_what_can_be_seen_is_the_inverse_of_the_exact_hessian():
-    """With the settings that ship: mean b + W c, slope W l and log σ², in which nothing is redundant, as by the inverse of autograd's Hessian."""
+    """With the settings that ship: mean b + W c, slope W l and log σ², in which nothing is redundant, as by the inverse
+    of autograd's Hessian.
+    """
     x, mean, slope, variance = (of[0] for of in drawn(1, 200))
     _, covariance = dense(Laplace()(linear_gaussian(mean, slope, variance), Flat(), Batch.of(x)))
 
@@ -92,7 +108,9 @@ def test_the_covariance_of_what_can_be_seen_is_the_inverse_of_the_exact_hessian(
         b, w, log_variance = theta.view(3, 4)
         return -MultivariateNormal(b, torch.outer(w, w) + torch.diag(log_variance.exp())).log_prob(x).sum()
 
-    jacobian = torch.autograd.functional.jacobian(seen, torch.cat([torch.stack([slope, mean, variance.log()], -1).flatten(), torch.zeros(2)]))
+    jacobian = torch.autograd.functional.jacobian(
+        seen, torch.cat([torch.stack([slope, mean, variance.log()], -1).flatten(), torch.zeros(2)])
+    )
     exact = torch.autograd.functional.hessian(minus_log_likelihood, torch.cat([mean, slope, variance.log()])).inverse()
     found = jacobian @ covariance @ jacobian.mT
     assert (found - exact).abs().max() < 0.02 * exact.abs().max()
@@ -128,7 +146,8 @@ def coverage(kind, n, sets):
 
 def test_bands_cover_as_often_as_they_say_and_those_of_a_known_z_do_not():
     found = coverage(Laplace, 50, 20)
-    assert all(0.83 < share < 0.97 for share in found.values()), found  # four coordinates each: a standard error of some 0.03
+    # Four coordinates each: a standard error of some 0.03.
+    assert all(0.83 < share < 0.97 for share in found.values()), found
     assert coverage(ConditionalLaplace, 50, 10)["mean"] < 0.75
 
 
@@ -140,7 +159,9 @@ def test_bands_cover_ninety_percent_of_two_hundred_data_sets(n):
     assert all(abs(share - 0.9) <= 0.03 + 0.021 for share in found.values()), found
 
 
-@pytest.mark.parametrize("scale", [FreeScale, TrunkScale, partial(NetScale, hidden=[3], activations=["Tanh"])], ids=["free", "trunk", "net"])
+@pytest.mark.parametrize(
+    "scale", [FreeScale, TrunkScale, partial(NetScale, hidden=[3], activations=["Tanh"])], ids=["free", "trunk", "net"]
+)
 def test_the_last_layers_of_a_network_have_the_hessian_of_the_integrated_likelihood(scale, monkeypatch):
     """Against autograd through a plain sum over a fine grid of z; latent density held."""
     monkeypatch.setattr(laplace, "RANK", 0.0)
@@ -157,7 +178,9 @@ def test_the_last_layers_of_a_network_have_the_hessian_of_the_integrated_likelih
     def minus_log_posterior(theta):
         columns = theta.view(3, -1).split([shape.numel() // 3 for shape in shapes], -1)
         parameters = {name: column.reshape(shape) for name, column, shape in zip(names, columns, shapes, strict=True)}
-        log_p = torch.func.functional_call(model.decoder, parameters, (grid[:, None],)).log_prob(x) + Normal(0.0, 1.0).log_prob(grid)
+        log_p = torch.func.functional_call(model.decoder, parameters, (grid[:, None],)).log_prob(x) + Normal(
+            0.0, 1.0
+        ).log_prob(grid)
         return -log_p.logsumexp(0).sum() + sum(1.5 * p.square().sum() for p in parameters.values() if p.ndim == 2)
 
     at = torch.cat([model.decoder.get_parameter(name).reshape(3, -1) for name in names], -1).flatten()
@@ -165,8 +188,12 @@ def test_the_last_layers_of_a_network_have_the_hessian_of_the_integrated_likelih
     prior = Gaussian(1 / 30, 3.0)
     weights = Laplace(floor=1e-9)(model, prior, Batch.of(x)).spread
     s = torch.block_diag(*weights["factor"])
-    missing = torch.cat([laplace._missing(part, weights["factor"], weights["latent"])
-                         for part in laplace._parts(model, Batch.of(x), torch.ones(30, dtype=torch.float64))])[:, : len(s)]  # fmt: skip
+    missing = torch.cat(
+        [
+            laplace._missing(part, weights["factor"], weights["latent"])
+            for part in laplace._parts(model, Batch.of(x), torch.ones(30, dtype=torch.float64))
+        ]
+    )[:, : len(s)]
     information = s.inverse().mT @ (torch.eye(len(s)) - missing.mT @ missing) @ s.inverse()
     assert (information - hessian).abs().max() < 1e-3 * hessian.abs().max()
 
@@ -211,7 +238,9 @@ def test_the_posterior_predictive_is_wider_than_the_trained_model_by_what_is_ope
     """Var x_d = |w_d|² + σ_d² on average over draws, and the variance of its mean besides: (|w_d|² + σ_d²) / N."""
     x, *fitted = (of[0] for of in drawn(1, 50))
     model = linear_gaussian(*fitted)
-    means = torch.stack([batch.mean(0) for batch in Laplace()(model, Flat(), Batch.of(x)).predict(model, draws=300, frames=2000)])
+    means = torch.stack(
+        [batch.mean(0) for batch in Laplace()(model, Flat(), Batch.of(x)).predict(model, draws=300, frames=2000)]
+    )
     expected = (fitted[1].square() + fitted[2]) * (1 / 50 + 1 / 2000)
     assert torch.allclose(means.var(0), expected, rtol=0.35)
 
@@ -224,6 +253,10 @@ def test_what_has_no_laplace_approximation_is_refused():
     with pytest.raises(InputError, match="up to 6 collective variables; found 7"):
         Laplace()(Model(StandardNormal(7), GaussianMLP(7, 4, **LINEAR), GaussianMLP(4, 7, **LINEAR)), Flat(), batch)
     with pytest.raises(InputError, match="expects latent=normal; found SpinChain"):
-        Laplace()(Model(SpinChain(4, reach=1, linear=False, triple=False, field=0.0, beta=1.0), model.decoder, model.encoder), Flat(), batch)
+        Laplace()(
+            Model(SpinChain(4, reach=1, linear=False, triple=False, field=0.0, beta=1.0), model.decoder, model.encoder),
+            Flat(),
+            batch,
+        )
     with pytest.raises(InputError, match="posterior.floor: expected a positive curvature; found 0"):
         Laplace(floor=0)

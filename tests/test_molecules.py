@@ -1,4 +1,6 @@
-"""Molecules of a handful of atoms from a PDB and a serialised System: fewer coordinates of every kind than a peptide has, and exact answers."""
+"""Molecules of a handful of atoms from a PDB and a serialised System: fewer coordinates of every kind than a peptide
+has, and exact answers.
+"""
 
 import math
 from pathlib import Path
@@ -26,7 +28,14 @@ MOLECULES = {
     "isocyanic acid": ("O C N H", [(2.4, 0, 0), (1.2, 0, 0), (0, 0, 0), (-0.55, 0.84, 0)], [(0, 1), (1, 2), (2, 3)]),
     "methanol": (
         "C O H H H H",
-        [(-0.047, 0.663, 0), (-0.047, -0.758, 0), (-1.087, 0.976, 0), (0.437, 1.07, 0.89), (0.437, 1.07, -0.89), (0.87, -1.05, 0)],
+        [
+            (-0.047, 0.663, 0),
+            (-0.047, -0.758, 0),
+            (-1.087, 0.976, 0),
+            (0.437, 1.07, 0.89),
+            (0.437, 1.07, -0.89),
+            (0.87, -1.05, 0),
+        ],
         [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5)],
     ),
     "acetonitrile": (
@@ -34,24 +43,31 @@ MOLECULES = {
         [(0, 0, 0), (1.46, 0, 0), (2.62, 0, 0), (-0.36, 1.02, 0), (-0.36, -0.51, 0.885), (-0.36, -0.51, -0.885)],
         [(0, 1), (1, 2), (0, 3), (0, 4), (0, 5)],
     ),
-}  # fmt: skip
+}
 
 
 class Files:
-    """A molecule as a PDB and a System of harmonic bonds and angles and threefold torsions, without nonbonded energies, in a folder."""
+    """A molecule as a PDB and a System of harmonic bonds and angles and threefold torsions, without nonbonded energies,
+    in a folder.
+    """
 
     def __init__(self, name: str, folder: Path, conect: bool = True):
         symbols, places, self.bonds = MOLECULES[name]
         self.x = 0.1 * np.array(places, dtype=float)
         topology, self.system = app.Topology(), openmm.System()
         residue = topology.addResidue("LIG", topology.addChain())
-        atoms = [topology.addAtom(f"{symbol}{i}", app.Element.getBySymbol(symbol), residue) for i, symbol in enumerate(symbols.split())]
+        atoms = [
+            topology.addAtom(f"{symbol}{i}", app.Element.getBySymbol(symbol), residue)
+            for i, symbol in enumerate(symbols.split())
+        ]
         for atom in atoms:
             self.system.addParticle(atom.element.mass)
         for i, j in self.bonds if conect else ():
             topology.addBond(atoms[i], atoms[j])
         near = [[b if a == i else a for a, b in self.bonds if i in (a, b)] for i in range(len(atoms))]
-        self.angles = [(i, j, k) for j, around in enumerate(near) for n, i in enumerate(around) for k in around[n + 1 :]]
+        self.angles = [
+            (i, j, k) for j, around in enumerate(near) for n, i in enumerate(around) for k in around[n + 1 :]
+        ]
         self.torsions = [(i, j, k, l) for j, k in self.bonds for i in near[j] for l in near[k] if i != k and l != j]
         bonds, angles, torsions = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce(), openmm.PeriodicTorsionForce()
         for i, j in self.bonds:
@@ -84,17 +100,32 @@ def files(request, tmp_path) -> Files:
 
 
 def overrides(files: Files, experiment: str) -> list[str]:
-    return [f"experiment={experiment}", "system=molecule", f"system.pdb={files.pdb}", f"system.forcefield=[{files.forcefield[0]}]", "snapshots=null"]
+    return [
+        f"experiment={experiment}",
+        "system=molecule",
+        f"system.pdb={files.pdb}",
+        f"system.forcefield=[{files.forcefield[0]}]",
+        "snapshots=null",
+    ]
 
 
 def exact_log_z(files: Files) -> float:
-    """Of a chain without branches, whose bonds, angles and torsions are independent: 8π² Π ∫r² e^-u dr Π ∫sin θ e^-u dθ Π ∫e^-u dτ."""
+    """Of a chain without branches, whose bonds, angles and torsions are independent: 8π² Π ∫r² e^-u dr Π ∫sin θ e^-u dθ
+    Π ∫e^-u dτ.
+    """
     z = 8 * math.pi**2
     for i, j in files.bonds:
         r, width = files.length(i, j), math.sqrt(KT / STIFF)
-        z *= quad(lambda d, r=r: d**2 * math.exp(-STIFF * (d - r) ** 2 / (2 * KT)), max(r - 9 * width, 0), r + 9 * width)[0]
+        z *= quad(
+            lambda d, r=r: d**2 * math.exp(-STIFF * (d - r) ** 2 / (2 * KT)), max(r - 9 * width, 0), r + 9 * width
+        )[0]
     for three in files.angles:
-        z *= quad(lambda t, a=files.angle(*three): math.sin(t) * math.exp(-BEND * (t - a) ** 2 / (2 * KT)), 0, math.pi, points=[files.angle(*three)])[0]
+        z *= quad(
+            lambda t, a=files.angle(*three): math.sin(t) * math.exp(-BEND * (t - a) ** 2 / (2 * KT)),
+            0,
+            math.pi,
+            points=[files.angle(*three)],
+        )[0]
     for four in files.torsions:
         barrier = 0.7 * (files.angle(*four[:3]) < 3 and files.angle(*four[1:]) < 3)
         z *= quad(lambda t, k=barrier: math.exp(-k * (1 + math.cos(3 * t)) / KT), -math.pi, math.pi)[0]
@@ -103,8 +134,17 @@ def exact_log_z(files: Files) -> float:
 
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_a_flow_draws_any_molecule_with_its_density(files, rounds):
-    """The untrained flow already has the widths of bonds and angles; with a latent variable of size 0 and one of size 2."""
-    cfg = compose([*overrides(files, "ala2/reverse_kl" if rounds else "ala2/latent"), "z=0", "encoder=prior", f"decoder.rounds={rounds}"])
+    """The untrained flow already has the widths of bonds and angles; with a latent variable of size 0 and one of size
+    2.
+    """
+    cfg = compose(
+        [
+            *overrides(files, "ala2/reverse_kl" if rounds else "ala2/latent"),
+            "z=0",
+            "encoder=prior",
+            f"decoder.rounds={rounds}",
+        ]
+    )
     nouns = build(cfg)
     terms = nouns.objective(nouns.model, nouns.system, None)
     terms.loss.backward()
@@ -129,7 +169,10 @@ def test_atoms_on_one_line_have_no_frame(tmp_path):
     assert straight != text
     Path(files.pdb).write_text(straight)
     assert Molecule(files.pdb, files.forcefield, 300.0).frame is None
-    line = "three bonded atoms off a line, to see the molecule from; Molecule has none; choose decoder=gaussian encoder=gaussian$"
+    line = (
+        "three bonded atoms off a line, to see the molecule from; Molecule has none; choose decoder=gaussian"
+        " encoder=gaussian$"
+    )
     with pytest.raises(InputError, match=f"^decoder: expected {line}"):
         build(compose(overrides(files, "ala2/latent")))
     assert build(compose([*overrides(files, "ala2/latent"), "decoder=gaussian", "encoder=gaussian"]))
@@ -139,7 +182,9 @@ def reordered(files: Files, order: list[int]) -> None:
     """Write the PDB with its atoms in another order."""
     lines = Path(files.pdb).read_text().splitlines()
     atoms = [line for line in lines if line.startswith("HETATM")]
-    Path(files.pdb).write_text("\n".join([f"HETATM{new + 1:5d}{atoms[old][11:]}" for new, old in enumerate(order)] + ["END", ""]))
+    Path(files.pdb).write_text(
+        "\n".join([f"HETATM{new + 1:5d}{atoms[old][11:]}" for new, old in enumerate(order)] + ["END", ""])
+    )
 
 
 def test_bonds_that_the_pdb_lacks_are_those_of_the_system(files, tmp_path):
@@ -148,7 +193,11 @@ def test_bonds_that_the_pdb_lacks_are_those_of_the_system(files, tmp_path):
     assert "CONECT" not in Path(bare.pdb).read_text()
     bare = Molecule(bare.pdb, bare.forcefield, 300.0)
     found = {frozenset((one.index, other.index)) for one, other in bare.topology.bonds}
-    assert found == set(map(frozenset, MOLECULES["methanol"][2])) and bare.frame is not None and len(bare.zmatrix["atoms"]) == 3
+    assert (
+        found == set(map(frozenset, MOLECULES["methanol"][2]))
+        and bare.frame is not None
+        and len(bare.zmatrix["atoms"]) == 3
+    )
     assert len(list(whole.topology.bonds)) == len(files.bonds)
 
 
@@ -156,7 +205,10 @@ def test_bonds_that_the_pdb_lacks_are_those_of_the_system(files, tmp_path):
 def test_atoms_in_another_order_are_refused(conect, tmp_path):
     files = Files("methanol", tmp_path, conect)
     reordered(files, [1, 0, 2, 3, 4, 5])
-    message = r"expected the atoms of '.*system.xml' in its order; the first that differs is atom 0, LIG1-O1 of 15.999 g/mol in '.*', of 12.011 there"
+    message = (
+        r"expected the atoms of '.*system.xml' in its order; the first that differs is atom 0, LIG1-O1 of 15.999 g/mol"
+        r" in '.*', of 12.011 there"
+    )
     with pytest.raises(InputError, match=message):
         Molecule(files.pdb, files.forcefield, 300.0)
 
@@ -165,8 +217,16 @@ def test_elements_in_order_with_other_bonds_are_refused(tmp_path):
     """Two hydrogens of methanol change places: that of the alcohol with one of the methyl group."""
     files = Files("methanol", tmp_path)
     files.bonds = [(0, 1), (0, 5), (0, 3), (0, 4), (1, 2)]
-    Path(files.pdb).write_text(Path(files.pdb).read_text().replace("CONECT    1    2    3    4    5", "CONECT    1    2    6    4    5").replace("CONECT    2    1    6", "CONECT    2    1    3"))
-    with pytest.raises(InputError, match=r"the first that differ are atoms 0 \(LIG1-C0\) and 5 \(LIG1-H5\), bonded in '.*', not there; reorder"):
+    Path(files.pdb).write_text(
+        Path(files.pdb)
+        .read_text()
+        .replace("CONECT    1    2    3    4    5", "CONECT    1    2    6    4    5")
+        .replace("CONECT    2    1    6", "CONECT    2    1    3")
+    )
+    with pytest.raises(
+        InputError,
+        match=r"the first that differ are atoms 0 \(LIG1-C0\) and 5 \(LIG1-H5\), bonded in '.*', not there; reorder",
+    ):
         Molecule(files.pdb, files.forcefield, 300.0)
 
 
@@ -182,7 +242,9 @@ def test_heavy_hydrogens_and_springs_across_angles_are_no_difference(tmp_path):
     files.system.addForce(springs)
     files.write(files.system)
     molecule = Molecule(files.pdb, files.forcefield, 300.0)
-    assert {frozenset((one.index, other.index)) for one, other in molecule.topology.bonds} == set(map(frozenset, files.bonds))
+    assert {frozenset((one.index, other.index)) for one, other in molecule.topology.bonds} == set(
+        map(frozenset, files.bonds)
+    )
 
 
 def whole(molecule: Molecule, x: torch.Tensor) -> bool:
@@ -221,13 +283,19 @@ def test_constraints_and_virtual_sites_are_refused_and_the_cures_work(workers, t
     """The cure that each refusal names gives a molecule that dynamics keep whole."""
     pdb = water(tmp_path)
     rigid = serialised(pdb, tmp_path, "tip3p.xml", constraints=app.HBonds)
-    with pytest.raises(InputError, match="expected no constraints; found 3, .*; make the System anew with constraints=None and rigidWater=False$"):
+    with pytest.raises(
+        InputError,
+        match="expected no constraints; found 3, .*; make the System anew with constraints=None and rigidWater=False$",
+    ):
         Molecule(pdb, rigid, 300.0, workers=workers)
     cured = [serialised(pdb, tmp_path, "tip3p.xml", constraints=None, rigidWater=False)]
     molecule = Molecule(pdb, *cured, 300.0, workers=workers)
     assert whole(molecule, Langevin(0.001, 1.0, 10, 100).run(molecule, molecule.start(4), 10).x)
     serialised(pdb, tmp_path, "tip4pew.xml", sites=True, rigidWater=False)
-    with pytest.raises(InputError, match="expected no virtual sites; found 1, .*; choose a force field without them, such as tip3p.xml for water$"):
+    with pytest.raises(
+        InputError,
+        match="expected no virtual sites; found 1, .*; choose a force field without them, such as tip3p.xml for water$",
+    ):
         Molecule(pdb, [str(tmp_path / "system.xml")], 300.0, workers=workers)
     molecule = Molecule(water(tmp_path), ["tip3p.xml"], 300.0, workers=workers)
     assert whole(molecule, Langevin(0.001, 1.0, 10, 100).run(molecule, molecule.start(4), 10).x)

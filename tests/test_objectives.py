@@ -60,7 +60,9 @@ def test_weights_of_the_batch_act_as_repetition(linear):
     x = torch.tensor([[0.5], [-1.0]])
     weighted = Batch(x, torch.tensor([3.0, 1.0]))
     repeated = Batch.of(torch.tensor([[0.5], [0.5], [0.5], [-1.0]]))
-    assert ForwardKL()(model, system, weighted).loss.item() == pytest.approx(ForwardKL()(model, system, repeated).loss.item(), abs=1e-5)
+    assert ForwardKL()(model, system, weighted).loss.item() == pytest.approx(
+        ForwardKL()(model, system, repeated).loss.item(), abs=1e-5
+    )
 
 
 def test_beta_scales_the_energy(linear):
@@ -135,7 +137,9 @@ def test_effective_sample_size_of_equal_and_of_one_weight():
 
 
 def replay(**changes) -> Replay:
-    return Replay(ForwardKL(4), **{"size": 1, "batch_size": 32, "frames": 100, "keep": 3, "every": 2, "samples": 4} | changes)
+    return Replay(
+        ForwardKL(4), **{"size": 1, "batch_size": 32, "frames": 100, "keep": 3, "every": 2, "samples": 4} | changes
+    )
 
 
 NONE = Batch.of(torch.zeros(0, 1))
@@ -226,7 +230,9 @@ NOTHING = Batch.of(torch.zeros(0, 1))
 
 @pytest.mark.parametrize("path", [False, True])
 def test_gradients_of_the_reverse_kl_have_the_exact_mean(path, linear):
-    """x = a z + σ ε against ½ (x/s)² and r = N(k x, t²): L = v / 2s² - ½ log σ² + ½ log t² + ((1 - k a)² + k² σ²) / 2t² + const."""
+    """x = a z + σ ε against ½ (x/s)² and r = N(k x, t²): L = v / 2s² - ½ log σ² + ½ log t² + ((1 - k a)² + k² σ²) / 2t²
+    + const.
+    """
     model, s2, n = wrong(linear), 4.0, 400
     a, k, sigma2 = linear.a, model.encoder.mean.weight.item(), linear.sigma**2
     t2 = model.encoder.scale.log_variance.exp().item()
@@ -236,9 +242,21 @@ def test_gradients_of_the_reverse_kl_have_the_exact_mean(path, linear):
         (k * sigma2 - a * (1 - k * a)) / t2,
         0.5 - ((1 - k * a) ** 2 + k**2 * sigma2) / (2 * t2),
     ]
-    weights = [model.decoder.mean.weight, model.decoder.scale.log_variance, model.encoder.mean.weight, model.encoder.scale.log_variance]
+    weights = [
+        model.decoder.mean.weight,
+        model.decoder.scale.log_variance,
+        model.encoder.mean.weight,
+        model.encoder.scale.log_variance,
+    ]
     objective = ReverseKL(500, path=path)
-    found = torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(objective(model, Harmonic([2.0]), NOTHING).loss, weights)]) for _ in range(n)])
+    found = torch.stack(
+        [
+            torch.cat(
+                [g.flatten() for g in torch.autograd.grad(objective(model, Harmonic([2.0]), NOTHING).loss, weights)]
+            )
+            for _ in range(n)
+        ]
+    )
     assert ((found.mean(0) - torch.tensor(exact)).abs() < 5 * found.std(0) / math.sqrt(n)).all()
     assert (found.std(0) / math.sqrt(n)).max() < 0.01
 
@@ -293,7 +311,8 @@ def fixed(x):
 
 
 def test_long_slopes_are_shortened_to_so_many_medians():
-    slopes = torch.tensor([[3.0, 4.0], [0.6, 0.8], [0.0, 1.5], [3e30, 4e30], [0.0, 0.0]])  # of lengths 5, 1, 1.5, 5e30, 0
+    # Of lengths 5, 1, 1.5, 5e30, 0.
+    slopes = torch.tensor([[3.0, 4.0], [0.6, 0.8], [0.0, 1.5], [3e30, 4e30], [0.0, 0.0]])
     x = (slopes * 1e-30).requires_grad_()
     objective, system = ReverseKL(5, cap=2.0), Harmonic([1e-15, 1e-15])
     terms = objective(fixed(x), system, NOTHING)
@@ -309,13 +328,19 @@ def test_draws_without_a_finite_energy_or_slope_are_left_out_and_counted():
     objective = ReverseKL(4, dropped=0.5)
     terms = objective(fixed(x), Sqrt(1), NOTHING)
     (gradient,) = torch.autograd.grad(terms.loss, x)
-    assert terms.loss.item() == pytest.approx((2 + 4) / 2, rel=1e-6) and terms.log["mean_energy"] == 3 and terms.log["dropped"] == 2
+    assert (
+        terms.loss.item() == pytest.approx((2 + 4) / 2, rel=1e-6)
+        and terms.log["mean_energy"] == 3
+        and terms.log["dropped"] == 2
+    )
     assert gradient.flatten().tolist() == pytest.approx([0.25 / 2, 0, 0, 0.125 / 2])
     assert objective.dropped_samples == 2
     with torch.no_grad():  # a slope is not asked for
         assert objective(fixed(x), Sqrt(1), NOTHING).log["dropped"] == 1
     assert objective.dropped_samples == 2
-    with pytest.raises(NonFiniteError, match="2 of 4 draws have no finite energy or slope, more than the share dropped = 0.49") as caught:
+    with pytest.raises(
+        NonFiniteError, match="2 of 4 draws have no finite energy or slope, more than the share dropped = 0.49"
+    ) as caught:
         ReverseKL(4, dropped=0.49)(fixed(x), Sqrt(1), NOTHING)
     assert caught.value.x.tolist() == [-1.0]
     with pytest.raises(NonFiniteError, match="4 of 4 draws"):  # none is left to be drawn anew

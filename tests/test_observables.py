@@ -25,7 +25,8 @@ def pair(request, ala2):
         return trajectory.superpose(other).xyz.reshape(len(trajectory), -1)
 
     def gyration(trajectory):
-        # mdtraj's own compute_rg measures from the centroid, not from the centre of mass, so only the latter is taken from it
+        # mdtraj's own compute_rg measures from the centroid, not from the centre of mass, so only the latter is taken
+        # from it
         from_com = trajectory.xyz - mdtraj.compute_center_of_mass(trajectory)[:, None]
         return np.sqrt(np.average((from_com**2).sum(-1), axis=1, weights=masses))[:, None]
 

@@ -1,4 +1,6 @@
-"""Peptides from sequences: composition, stereochemistry and geometry, against textbook chemistry, mdtraj and the force field's own terms."""
+"""Peptides from sequences: composition, stereochemistry and geometry, against textbook chemistry, mdtraj and the force
+field's own terms.
+"""
 
 import re
 from collections import Counter
@@ -11,8 +13,8 @@ from openmm import app, unit
 
 from predcg.errors import InputError
 from predcg.systems import Molecule
-from predcg.systems.structure import SHIPPED
 from predcg.systems.peptide import build
+from predcg.systems.structure import SHIPPED
 
 AMBER99 = ["amber99sbildn.xml", "amber99_obc.xml"]
 AMBER14 = ["amber14/protein.ff14SB.xml", "implicit/obc2.xml"]
@@ -28,17 +30,37 @@ CASES = {
 
 # Free neutral amino acids.
 FORMULAS = {
-    "A": "C3H7NO2", "C": "C3H7NO2S", "D": "C4H7NO4", "E": "C5H9NO4", "F": "C9H11NO2", "G": "C2H5NO2", "H": "C6H9N3O2",
-    "I": "C6H13NO2", "K": "C6H14N2O2", "L": "C6H13NO2", "M": "C5H11NO2S", "N": "C4H8N2O3", "P": "C5H9NO2", "Q": "C5H10N2O3",
-    "R": "C6H14N4O2", "S": "C3H7NO3", "T": "C4H9NO3", "V": "C5H11NO2", "W": "C11H12N2O2", "Y": "C9H11NO3",
-}  # fmt: skip
+    "A": "C3H7NO2",
+    "C": "C3H7NO2S",
+    "D": "C4H7NO4",
+    "E": "C5H9NO4",
+    "F": "C9H11NO2",
+    "G": "C2H5NO2",
+    "H": "C6H9N3O2",
+    "I": "C6H13NO2",
+    "K": "C6H14N2O2",
+    "L": "C6H13NO2",
+    "M": "C5H11NO2S",
+    "N": "C4H8N2O3",
+    "P": "C5H9NO2",
+    "Q": "C5H10N2O3",
+    "R": "C6H14N4O2",
+    "S": "C3H7NO3",
+    "T": "C4H9NO3",
+    "V": "C5H11NO2",
+    "W": "C11H12N2O2",
+    "Y": "C9H11NO3",
+}
 CHARGES = {"D": -1, "E": -1, "K": 1, "R": 1}
 
 BENZENE = [["CG", "CD1", "CE1", "CZ", "CE2", "CD2"]]
 RINGS = {
-    "PHE": BENZENE, "TYR": BENZENE, "HIS": [["CG", "ND1", "CE1", "NE2", "CD2"]], "PRO": [["N", "CA", "CB", "CG", "CD"]],
+    "PHE": BENZENE,
+    "TYR": BENZENE,
+    "HIS": [["CG", "ND1", "CE1", "NE2", "CD2"]],
+    "PRO": [["N", "CA", "CB", "CG", "CD"]],
     "TRP": [["CG", "CD1", "NE1", "CE2", "CD2"], ["CD2", "CE2", "CZ2", "CH2", "CZ3", "CE3"]],
-}  # fmt: skip
+}
 
 
 class Case:
@@ -50,9 +72,15 @@ class Case:
         self.topology, self.x = build(sequence, files)
         self.system = app.ForceField(*files).createSystem(self.topology, nonbondedMethod=app.NoCutoff, rigidWater=False)
         self.frame = mdtraj.Trajectory(self.x[None], mdtraj.Topology.from_openmm(self.topology))
-        self.residues = [(residue.name, {atom.name: atom.index for atom in residue.atoms()}) for residue in self.topology.residues()]
+        self.residues = [
+            (residue.name, {atom.name: atom.index for atom in residue.atoms()}) for residue in self.topology.residues()
+        ]
         self.bonds = [(a.index, b.index) for a, b in self.topology.bonds()]
-        self.rings = [(residue, [index[name] for name in ring]) for residue, index in self.residues for ring in RINGS.get(residue, [])]
+        self.rings = [
+            (residue, [index[name] for name in ring])
+            for residue, index in self.residues
+            for ring in RINGS.get(residue, [])
+        ]
 
     def force(self, kind: type) -> openmm.Force:
         return next(force for force in self.system.getForces() if isinstance(force, kind))
@@ -64,7 +92,9 @@ def case(request) -> Case:
 
 
 def handedness(x: np.ndarray) -> np.ndarray:
-    """Of four neighbours of one atom, (..., 4, 3): positive if the first three go clockwise with the last one away from the viewer."""
+    """Of four neighbours of one atom, (..., 4, 3): positive if the first three go clockwise with the last one away from
+    the viewer.
+    """
     a, b, c = (x[..., i, :] - x[..., 3, :] for i in range(3))
     return (a * np.cross(c, b)).sum(-1)
 
@@ -83,7 +113,8 @@ def test_atoms_are_those_of_the_amino_acids(case):
     for letter in case.letters:
         expected.update({element: int(count or 1) for element, count in re.findall(r"([A-Z])(\d*)", FORMULAS[letter])})
         charge += CHARGES.get(letter, 0)
-    expected.subtract({"H": 2 * (len(case.letters) - 1), "O": len(case.letters) - 1})  # a water leaves with every peptide bond
+    # a water leaves with every peptide bond.
+    expected.subtract({"H": 2 * (len(case.letters) - 1), "O": len(case.letters) - 1})
     expected["H"] += charge
     if capped[0]:  # CH3CO for H
         expected.update({"C": 2, "H": 2, "O": 1})
@@ -109,10 +140,13 @@ def test_chignolin_has_as_many_atoms_as_counted_by_hand(sequence, caps):
 def test_residues_are_l_and_side_chains_right(case):
     # Ranks of Cahn, Ingold and Prelog; CA of cysteine is R because sulphur outranks the carboxyl.
     centres = {("ILE", "CB"): ("CA CG1 CG2 HB", "S"), ("THR", "CB"): ("OG1 CA CG2 HB", "R")}
-    methyls = {("VAL", "CB"): ("CA CG1 CG2 HB", "R"), ("LEU", "CG"): ("CB CD1 CD2 HG", "R")}  # the first of two is pro-R
+    # The first of two is pro-R.
+    methyls = {("VAL", "CB"): ("CA CG1 CG2 HB", "R"), ("LEU", "CG"): ("CB CD1 CD2 HG", "R")}
     for residue, index in case.residues:
         alpha = ("N CB C HA", "R") if residue == "CYS" else ("N C CB HA", "S")
-        chosen = [alpha] * ("CB" in index) + [label for (name, _), label in (centres | methyls).items() if name == residue]
+        chosen = [alpha] * ("CB" in index) + [
+            label for (name, _), label in (centres | methyls).items() if name == residue
+        ]
         for names, label in chosen:
             sign = handedness(case.x[[index[name] for name in names.split()]])
             assert (sign > 0) == (label == "R"), f"{residue}: {names}"
@@ -133,7 +167,10 @@ def test_bonds_and_angles_are_near_equilibrium(case):
 
 def test_peptide_bonds_are_trans(case):
     chain = [index for _, index in case.residues]
-    quadruples = [[a.get("CA", a.get("CH3")), a["C"], b["N"], b.get("CA", b.get("CH3"))] for a, b in zip(chain, chain[1:], strict=False)]
+    quadruples = [
+        [a.get("CA", a.get("CH3")), a["C"], b["N"], b.get("CA", b.get("CH3"))]
+        for a, b in zip(chain, chain[1:], strict=False)
+    ]
     assert (np.abs(np.rad2deg(mdtraj.compute_dihedrals(case.frame, quadruples))) > 150).all()
 
 
@@ -172,7 +209,9 @@ def test_atoms_do_not_clash(case):
 
 
 def test_energy_is_at_a_minimum(case):
-    context = openmm.Context(case.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    context = openmm.Context(
+        case.system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference")
+    )
     context.setPositions(case.x)
     state = context.getState(energy=True, forces=True)
     assert np.isfinite(state.getPotentialEnergy()._value)
@@ -206,12 +245,20 @@ def test_a_built_peptide_is_a_system(tmp_path):
 @pytest.mark.parametrize(
     "sequence, files, message",
     [
-        ("ACE-AXBA-NME", AMBER99, r"sequence: expected letters of ACDEFGHIKLMNPQRSTVWY.*; found unknown 'B' 'X' in 'ACE-AXBA-NME'"),
+        (
+            "ACE-AXBA-NME",
+            AMBER99,
+            r"sequence: expected letters of ACDEFGHIKLMNPQRSTVWY.*; found unknown 'B' 'X' in 'ACE-AXBA-NME'",
+        ),
         ("ala", AMBER99, "found unknown 'a' 'l'"),
         ("A-NMA", AMBER99, "found unknown '-'"),
         ("", AMBER99, "found no residue in ''"),
         ("ACE--NME", AMBER99, "found no residue in 'ACE--NME'"),
-        ("ACE-AH-NME", ["charmm36.xml"], r"forcefield: .*'charmm36.xml'\] fails with: no residue template ACE, HIE, NME"),
+        (
+            "ACE-AH-NME",
+            ["charmm36.xml"],
+            r"forcefield: .*'charmm36.xml'\] fails with: no residue template ACE, HIE, NME",
+        ),
         ("A", AMBER99, "no residue template CNALA"),
         ("ACE-A-NME", ["nowhere.xml"], "forcefield: .*nowhere.xml"),
         ("ACE-A-NME", [AMBER14[0], AMBER99[1]], "forcefield: .*No parameters defined"),

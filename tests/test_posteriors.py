@@ -26,7 +26,8 @@ def ppca():
     model = Model(StandardNormal(2), GaussianMLP(2, 3, **LINEAR), GaussianMLP(3, 2, **LINEAR)).double()
     with torch.no_grad():
         model.decoder.scale.log_variance.copy_(torch.tensor([-1.0, 0.0, 1.0]))
-        model.encoder.mean.weight.copy_(torch.tensor([[1.0, 0.3, 0.0], [0.0, -0.5, 1.0]]))  # far from collinear: no curvature below the floor
+        # Far from collinear: no curvature below the floor.
+        model.encoder.mean.weight.copy_(torch.tensor([[1.0, 0.3, 0.0], [0.0, -0.5, 1.0]]))
     return model, Batch.of(torch.randn(N, 3, dtype=torch.float64))
 
 
@@ -34,7 +35,12 @@ def normal_equations(model, batch, precision):
     """Σ_i v_i v_iᵀ / σ_d² + the prior's precision on weights, not on the bias, for each output d."""
     with torch.no_grad():
         v = torch.cat([model.cv(batch.x), torch.ones(N, 1)], -1)
-        return torch.stack([v.T @ v / s + precision * torch.diag(torch.tensor([1.0, 1.0, 0.0])) for s in model.decoder.scale.log_variance.exp()])
+        return torch.stack(
+            [
+                v.T @ v / s + precision * torch.diag(torch.tensor([1.0, 1.0, 0.0]))
+                for s in model.decoder.scale.log_variance.exp()
+            ]
+        )
 
 
 @pytest.mark.parametrize("prior, precision", [(Flat(), 0.0), (Gaussian(1 / N, 3.0), 3.0)])
@@ -55,7 +61,9 @@ def curved(request):
     net = {"hidden": [4, 3], "activations": ["Tanh", "SELU"]}
     scale = partial(NetScale, **net) if request.param == "scale from a network" else FreeScale
     frame = {"transform": Chain([RigidFrame([0, 1, 2]), Unit(0.1)])} if request.param == "in a rigid frame" else {}
-    model = Model(StandardNormal(2), GaussianMLP(2, 12, **net, scale=scale, **frame), GaussianMLP(12, 2, **net, scale=FreeScale)).double()
+    model = Model(
+        StandardNormal(2), GaussianMLP(2, 12, **net, scale=scale, **frame), GaussianMLP(12, 2, **net, scale=FreeScale)
+    ).double()
     return model, Batch.of(torch.randn(N, 12, dtype=torch.float64))
 
 
@@ -74,13 +82,22 @@ def autograd_diagonal(model, batch, prior):
 
     def minus_log_posterior(*theta):
         likelihood = functional_call(model.decoder, dict(zip(names, theta, strict=True)), (z,)).log_prob(batch.x).sum()
-        return -likelihood + N * prior.weight * 0.5 * sum((tau(prior, p.detach()) * p**2).sum() for p in theta if p.ndim == 2)
+        return -likelihood + N * prior.weight * 0.5 * sum(
+            (tau(prior, p.detach()) * p**2).sum() for p in theta if p.ndim == 2
+        )
 
     hessian = torch.autograd.functional.hessian(minus_log_posterior, tuple(theta))
-    return {name: hessian[i][i].reshape(p.numel(), -1).diagonal().view_as(p) for i, (name, p) in enumerate(zip(names, theta, strict=True))}
+    return {
+        name: hessian[i][i].reshape(p.numel(), -1).diagonal().view_as(p)
+        for i, (name, p) in enumerate(zip(names, theta, strict=True))
+    }
 
 
-@pytest.mark.parametrize("prior", [Flat(), Gaussian(1 / N, 2.0), ARD(1 / N), StudentT(0.5 / N, 0.1, 0.1)], ids=lambda prior: type(prior).__name__)
+@pytest.mark.parametrize(
+    "prior",
+    [Flat(), Gaussian(1 / N, 2.0), ARD(1 / N), StudentT(0.5 / N, 0.1, 0.1)],
+    ids=lambda prior: type(prior).__name__,
+)
 def test_the_diagonal_is_that_of_the_hessian_with_the_floor_of_the_source(curved, prior):
     model, batch = curved
     spread = ConditionalLaplace(floor=0.5)(model, prior, batch).spread
@@ -138,7 +155,10 @@ def test_weights_of_frames_count_like_copies(kind, ppca):
 def test_the_scale_of_weights_says_nothing_and_one_heavy_frame_is_one_frame(kind, ppca):
     model, batch = ppca
     three, heavy = (Batch(batch.x, torch.full((N,), 3.0)), Batch(batch.x, torch.tensor([1.0] + [1e-9] * (N - 1))))
-    spread = {name: kind()(model, Gaussian(1 / N, 3.0), frames).spread["mean"] for name, frames in {"one": batch, "three": three}.items()}
+    spread = {
+        name: kind()(model, Gaussian(1 / N, 3.0), frames).spread["mean"]
+        for name, frames in {"one": batch, "three": three}.items()
+    }
     assert torch.allclose(spread["one"], spread["three"])
     of_heavy = kind(floor=1e-12)(model, Gaussian(1.0, 3.0), heavy).spread["mean"]
     of_first = kind(floor=1e-12)(model, Gaussian(1.0, 3.0), batch.frames(slice(0, 1))).spread["mean"]
@@ -166,7 +186,9 @@ def test_the_posterior_predictive_of_a_linear_decoder(ppca):
     variance = torch.stack([x.square().mean(0) for x in weights.predict(model, draws=400, frames=1000)]).mean(0)
     covariance = (factor := weights.spread["mean"]) @ factor.mT
     centre = torch.cat([model.decoder.mean.weight, model.decoder.mean.bias[:, None]], -1)
-    expected = (centre**2).sum(-1) + covariance.diagonal(dim1=1, dim2=2).sum(-1) + model.decoder.scale.log_variance.exp()
+    expected = (
+        (centre**2).sum(-1) + covariance.diagonal(dim1=1, dim2=2).sum(-1) + model.decoder.scale.log_variance.exp()
+    )
     assert torch.allclose(variance, expected, rtol=0.03)
 
 

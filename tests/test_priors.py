@@ -57,7 +57,10 @@ def test_flat_is_zero_whatever_the_weights(decoder):
 
 def test_gaussian_is_the_log_density_of_the_weights(decoder):
     theta = weights(decoder)
-    expected = torch.distributions.Normal(0, 0.5).log_prob(theta).sum() - torch.distributions.Normal(0, 0.5).log_prob(torch.zeros_like(theta)).sum()
+    expected = (
+        torch.distributions.Normal(0, 0.5).log_prob(theta).sum()
+        - torch.distributions.Normal(0, 0.5).log_prob(torch.zeros_like(theta)).sum()
+    )
     assert Gaussian(weight=1.0, tau=4.0)(decoder).item() == pytest.approx(expected.item())
 
 

@@ -23,7 +23,9 @@ FRAMES, REPLICAS = 6, 3
 # Settings that suit alanine dipeptide.
 SAMPLERS = {
     "langevin": partial(Langevin, timestep=0.001, friction=5.0, stride=3, burn_in=4),
-    "replica_exchange": partial(ReplicaExchange, timestep=0.001, friction=5.0, stride=4, burn_in=4, ladder=[1.0, 1.1, 1.2], exchange=2),
+    "replica_exchange": partial(
+        ReplicaExchange, timestep=0.001, friction=5.0, stride=4, burn_in=4, ladder=[1.0, 1.1, 1.2], exchange=2
+    ),
     "hmc": partial(HMC, timestep=0.0005, leapfrog=2, stride=2, burn_in=3),
     "openmm": partial(OpenMMLangevin, timestep_ps=0.001, friction_per_ps=5.0, stride=3, burn_in=4, seed=0),
 }
@@ -81,7 +83,13 @@ def test_an_interrupted_simulation_goes_on_bit_by_bit(sampler, seed, ala2, tmp_p
     work = int(ala2.evaluations)
     monkeypatch.setattr(recorder, "SAVE_EVERY_S", 0.0)
     chance, interruptions, batch = random.Random(seed), 0, None
-    for owner, name in ((Recorder, "record"), (Batch, "save"), (torch, "save"), (recorder, "write_trajectory"), (os, "replace")):
+    for owner, name in (
+        (Recorder, "record"),
+        (Batch, "save"),
+        (torch, "save"),
+        (recorder, "write_trajectory"),
+        (os, "replace"),
+    ):
         monkeypatch.setattr(owner, name, now_and_then(chance, getattr(owner, name)))
     while batch is None:
         ala2.evaluations.zero_()
@@ -91,17 +99,22 @@ def test_an_interrupted_simulation_goes_on_bit_by_bit(sampler, seed, ala2, tmp_p
             interruptions += 1
     assert interruptions > 2
     assert_same(batch, whole)
-    assert int(ala2.evaluations) == pytest.approx(work, abs=len(whole.x) / FRAMES)  # those before the interruption are counted, the starts' not again
+    # Those before the interruption are counted, the starts' not again.
+    assert int(ala2.evaluations) == pytest.approx(work, abs=len(whole.x) / FRAMES)
     assert listing(tmp_path) == {"frames.npz", "trajectory.dcd", "topology.pdb"}
 
 
 @pytest.mark.parametrize("name", ["langevin", "replica_exchange"])
 def test_a_killed_simulation_goes_on_bit_by_bit(name, tmp_path):
-    """SIGKILL some time after a part that is drawn by chance; every simulation in a process of its own, as users have it."""
+    """SIGKILL some time after a part that is drawn by chance; every simulation in a process of its own, as users have
+    it.
+    """
     killed, whole = tmp_path / "killed", tmp_path / "whole"
 
     def simulate(folder: Path) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, name, str(folder)], cwd=Path(__file__).parent, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, name, str(folder)], cwd=Path(__file__).parent, stderr=subprocess.DEVNULL
+        )
 
     part = killed / f"part_{random.randrange(8):05d}.npz"
     process = simulate(killed)
@@ -159,7 +172,9 @@ def test_a_part_without_its_state_is_not_left_behind(tmp_path, monkeypatch):
 
 
 def test_what_a_kill_at_the_very_end_has_left_is_cleared(tmp_path, monkeypatch):
-    """In the middle of writing the frames, before any state; and between the frames and the removal of the parts that they replace."""
+    """In the middle of writing the frames, before any state; and between the frames and the removal of the parts that
+    they replace.
+    """
     system, sampler = Harmonic([1.0]), Langevin(0.1, 1.0, 1, 0)
     (tmp_path / ".frames.8338.npz").touch()
     batch = sampler.run(system, torch.zeros(2, 1), 5, folder=tmp_path)

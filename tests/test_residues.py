@@ -1,4 +1,6 @@
-"""Every residue under every protein force field and implicit solvent that ships with OpenMM, term by term against its Reference platform."""
+"""Every residue under every protein force field and implicit solvent that ships with OpenMM, term by term against its
+Reference platform.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -6,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import openmm
 import pytest
+from conftest import approach, check
 from openmm import app, unit
 
-from conftest import approach, check
 from predcg.errors import InputError
 from predcg.systems import Peptide
 from predcg.systems.forcefield import Batched
@@ -21,17 +23,25 @@ REFUSED = {"amoeba2009.xml", "amoeba2013.xml", "amoeba2018.xml"}
 SHIPPED = sorted(
     str(file.relative_to(DATA))
     for file in DATA.rglob("*.xml")
-    if "Test" not in file.name and file.read_text().startswith("<ForceField") and all(f'<Residue name="{name}"' in file.read_text() for name in ("ACE", "ALA", "NME"))
+    if "Test" not in file.name
+    and file.read_text().startswith("<ForceField")
+    and all(f'<Residue name="{name}"' in file.read_text() for name in ("ACE", "ALA", "NME"))
 )
 FIELDS = [name for name in SHIPPED if name not in REFUSED]
 SOLVENTS = sorted(str(file.relative_to(DATA)) for file in (DATA / "implicit").glob("*.xml"))
-OWN = {"amber96": "amber96_obc.xml", "amber99": "amber99_obc.xml", "amber03": "amber03_obc.xml", "amber10": "amber10_obc.xml"}
+OWN = {
+    "amber96": "amber96_obc.xml",
+    "amber99": "amber99_obc.xml",
+    "amber03": "amber03_obc.xml",
+    "amber10": "amber10_obc.xml",
+}
 
 RESIDUES = [name for name in LETTERS.values() if name != "HIS"] + ["HID", "HIE", "HIP"]
 MOLECULES = {name: ["ACE", name, "NME"] for name in RESIDUES} | {
     "disulfide": ["ACE", "CYX", "GLY", "GLY", "CYX", "NME"],
     "charged": ["NLYS", "ASP", "HIP", "ARG", "GLU", "CASP"],
-    "kinds": ["ACE", "CYS", "MET", "ARG", "ASP", "NME"],  # every element, and every residue that implicit solvents treat as a kind of its own
+    # Every element, and every residue that implicit solvents treat as a kind of its own.
+    "kinds": ["ACE", "CYS", "MET", "ARG", "ASP", "NME"],
     "all": ["ACE", *RESIDUES, "NME"],
 }
 
@@ -43,7 +53,9 @@ def solvents(field: str) -> list[tuple[str, ...]]:
 
 @cache
 def frames(molecule: str) -> tuple[app.Topology, np.ndarray]:
-    """Topology and frames, (4, D): thermal, shaken by 0.01 and 0.02 nm, and with two atoms 0.03 nm apart, a sulphur where there is one."""
+    """Topology and frames, (4, D): thermal, shaken by 0.01 and 0.02 nm, and with two atoms 0.03 nm apart, a sulphur
+    where there is one.
+    """
     templates = MOLECULES[molecule]
     names = [{"HI": "HIS", "CY": "CYS"}.get(name[:2], name[-3:]) if len(name) == 3 else name[1:] for name in templates]
     field = app.ForceField(FF14SB)
@@ -83,7 +95,13 @@ def test_disulfides_and_free_ends_have_the_terms_of_openmm(molecule):
 
 @pytest.mark.parametrize("solvent", [*SOLVENTS, *OWN.values()])
 def test_every_solvent_has_the_terms_of_openmm(solvent):
-    compare("kinds", next((f"{family}.xml" for family, own in OWN.items() if own == solvent and family != "amber99"), "amber99sb.xml"), solvent)
+    compare(
+        "kinds",
+        next(
+            (f"{family}.xml" for family, own in OWN.items() if own == solvent and family != "amber99"), "amber99sb.xml"
+        ),
+        solvent,
+    )
 
 
 @pytest.mark.slow
@@ -98,13 +116,18 @@ def test_all_that_ships_is_translated_or_refused_by_name():
     assert REFUSED <= set(SHIPPED) and len(FIELDS) >= 10 and len(SOLVENTS) >= 5
     for field in sorted(REFUSED):
         topology, _ = frames("ALA")
-        with pytest.raises(InputError, match="system.forcefield: the batched form has no .*; use OpenMM itself with system.workers=2$"):
+        with pytest.raises(
+            InputError, match="system.forcefield: the batched form has no .*; use OpenMM itself with system.workers=2$"
+        ):
             Batched(parametrise(topology, [field], None, "ALA"))
 
 
 def test_an_end_that_no_patch_makes_is_named():
     topology, _ = frames("kinds")
-    with pytest.raises(InputError, match=r"has residues whose atoms \['charmm36.xml'\] does not know: ACE \S+ \([^)]*\); mend the atoms"):
+    with pytest.raises(
+        InputError,
+        match=r"has residues whose atoms \['charmm36.xml'\] does not know: ACE \S+ \([^)]*\); mend the atoms",
+    ):
         parametrise(topology, ["charmm36.xml"], None, "kinds")
 
 

@@ -22,7 +22,17 @@ def finished(tmp_path_factory, ala2):
         patch.chdir(here)
         Batch(ala2.start(9) + 0.003 * torch.randn(9, 66)).save(Path("frames.npz"))
         load = ["acquisition=load", "acquisition.path=frames.npz", "acquisition.test_fraction=0.34"]
-        cfg = compose(["experiment=schoberl2019/ala2", *load, "steps=0", "posterior=none", "logger=none", "figures=[]", "folder=mine"])
+        cfg = compose(
+            [
+                "experiment=schoberl2019/ala2",
+                *load,
+                "steps=0",
+                "posterior=none",
+                "logger=none",
+                "figures=[]",
+                "folder=mine",
+            ]
+        )
         run.run(cfg)
         yield run.load(str(here / "mine"))
 
@@ -33,7 +43,17 @@ def forms(x, topology, folder):
     trajectory = mdtraj.Trajectory(r.numpy(), topology)
     trajectory.save(str(folder / "frames.dcd"))
     Batch(x).save(folder / "frames.npz")
-    yield from (trajectory, str(folder / "frames.dcd"), folder / "frames.npz", x, r, r.double(), x.numpy(), r.numpy().astype(np.float64), x.double().requires_grad_())
+    yield from (
+        trajectory,
+        str(folder / "frames.dcd"),
+        folder / "frames.npz",
+        x,
+        r,
+        r.double(),
+        x.numpy(),
+        r.numpy().astype(np.float64),
+        x.double().requires_grad_(),
+    )
 
 
 def test_collective_variables_of_frames_in_any_form(finished, tmp_path):
@@ -47,9 +67,14 @@ def test_collective_variables_of_frames_in_any_form(finished, tmp_path):
 def test_frames_in_angstrom_or_of_other_atoms_are_refused(finished):
     x = finished.data.test.x
     for wrong in (10 * x, 10 * x.numpy().reshape(-1, 22, 3)):
-        with pytest.raises(InputError, match="frames: expected bonds as in the force field; .* 10 times too large: is the unit angstrom"):
+        with pytest.raises(
+            InputError,
+            match="frames: expected bonds as in the force field; .* 10 times too large: is the unit angstrom",
+        ):
             finished.cv(wrong)
-    with pytest.raises(InputError, match=r"frames: expected \(n, 22, 3\) or \(n, 66\) coordinates in nm; found shape \(3, 60\)"):
+    with pytest.raises(
+        InputError, match=r"frames: expected \(n, 22, 3\) or \(n, 66\) coordinates in nm; found shape \(3, 60\)"
+    ):
         finished.cv(x[:, :60])
     with pytest.raises(InputError, match="frames: frame 1 has NaN or inf"):
         finished.cv(torch.cat([x[:1], x[:1] * torch.nan]))
@@ -61,7 +86,9 @@ def test_models_come_back_ready_for_use(finished):
 
 def test_a_batch_has_equal_weights_unless_it_is_told(ala2):
     x = ala2.start(3)
-    assert torch.equal(Batch(x).w, torch.ones(3)) and torch.equal(Batch(x, torch.tensor([1.0, 2.0, 3.0])).w, torch.tensor([1.0, 2.0, 3.0]))
+    assert torch.equal(Batch(x).w, torch.ones(3)) and torch.equal(
+        Batch(x, torch.tensor([1.0, 2.0, 3.0])).w, torch.tensor([1.0, 2.0, 3.0])
+    )
     assert Batch(x.double()).w.dtype == torch.float64 and Batch(x)._replace(u=torch.zeros(3)).u.shape == (3,)
 
 

@@ -1,4 +1,6 @@
-"""A run that was interrupted is the uninterrupted one, for every experiment that ships, with its own callbacks; nothing of a killed writer stays."""
+"""A run that was interrupted is the uninterrupted one, for every experiment that ships, with its own callbacks; nothing
+of a killed writer stays.
+"""
 
 import json
 import os
@@ -48,7 +50,10 @@ def content(folder: Path) -> dict[str, object]:
                 found |= {f"{name} {key}": arrays[key].tobytes() for key in arrays}
         elif file.suffix in {".ckpt", ".pt"}:
             kept = torch.load(file, weights_only=True, map_location="cpu")
-            found |= {f"{name} {key}": value for key, value in leaves({k: v for k, v in kept.items() if k not in {"loops", "epoch"}})}
+            found |= {
+                f"{name} {key}": value
+                for key, value in leaves({k: v for k, v in kept.items() if k not in {"loops", "epoch"}})
+            }
     return found
 
 
@@ -76,7 +81,11 @@ def test_every_experiment_resumes_bit_by_bit(experiment, tmp_path, monkeypatch):
         one.snapshots = one.snapshots and 3
     run.run(cfg["whole"])
     fit, results = run.fit, run._results
-    monkeypatch.setattr(run, "fit", lambda module, data, trainer, callbacks, *rest: fit(module, data, trainer, [*callbacks, Interrupt()], *rest))
+    monkeypatch.setattr(
+        run,
+        "fit",
+        lambda module, data, trainer, callbacks, *rest: fit(module, data, trainer, [*callbacks, Interrupt()], *rest),
+    )
     with pytest.raises(KeyboardInterrupt):
         run.run(cfg["parts"])
     monkeypatch.setattr(run, "fit", fit)
@@ -101,7 +110,14 @@ def test_energies_of_data_are_counted_once_whenever_they_were_made(stop, tmp_pat
     """Killed after the data were made, and in the middle of the simulation."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("predcg.samplers.recorder.SAVE_EVERY_S", 0.0)
-    sizes = ["acquisition=simulate", "acquisition.frames=20", "acquisition.test_frames=20", "acquisition.replicas=4", "sampler.stride=2", "sampler.burn_in=4"]
+    sizes = [
+        "acquisition=simulate",
+        "acquisition.frames=20",
+        "acquisition.test_frames=20",
+        "acquisition.replicas=4",
+        "sampler.stride=2",
+        "sampler.burn_in=4",
+    ]
     command = ["experiment=double_well/forward_kl", *sizes, "steps=4", "logger=none", "figures=[]"]
     run.run(compose([*command, "folder=whole", "acquisition.kept=a"]))
     target, name = (run, "_train") if stop == "data" else (Langevin, "advance")
@@ -117,10 +133,13 @@ def test_energies_of_data_are_counted_once_whenever_they_were_made(stop, tmp_pat
         run.run(compose([*command, "folder=parts", "acquisition.kept=b"]))
     monkeypatch.setattr(target, name, original)
     run.run(compose([*command, "folder=parts", "acquisition.kept=b"]))
-    one, other = (json.loads(Path(folder, "summary.json").read_text())["energy_evaluations"] for folder in ("whole", "parts"))
+    one, other = (
+        json.loads(Path(folder, "summary.json").read_text())["energy_evaluations"] for folder in ("whole", "parts")
+    )
     steps = 4 + 2 * 10  # of each replica
     assert one == other and one >= 4 * (steps + 1)
-    run.run(compose([*command, "folder=again", "acquisition.kept=b"]))  # data that others have paid for have the same cost
+    # Data that others have paid for have the same cost.
+    run.run(compose([*command, "folder=again", "acquisition.kept=b"]))
     assert json.loads(Path("again/summary.json").read_text())["energy_evaluations"] == one
 
 
@@ -136,7 +155,15 @@ def test_what_killed_writers_have_left_is_cleared(tmp_path):
 
 def test_the_next_run_clears_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = ["experiment=double_well/forward_kl", "steps=2", "acquisition.frames=8", "acquisition.test_frames=8", "logger=none", "figures=[]", "folder=mine"]
+    command = [
+        "experiment=double_well/forward_kl",
+        "steps=2",
+        "acquisition.frames=8",
+        "acquisition.test_frames=8",
+        "logger=none",
+        "figures=[]",
+        "folder=mine",
+    ]
     monkeypatch.setattr(run, "_train", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run.run(compose(command))
@@ -149,10 +176,21 @@ def test_the_next_run_clears_them(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path, monkeypatch, capsys):
-    """No file may be larger than the limit: first the data do not fit, then no snapshot, then no checkpoint; with room again the run is the undisturbed one."""
+    """No file may be larger than the limit: first the data do not fit, then no snapshot, then no checkpoint; with room
+    again the run is the undisturbed one.
+    """
     monkeypatch.chdir(tmp_path)
-    command = ["experiment=double_well/forward_kl", "steps=8", "epoch_steps=4", "snapshots=4", "acquisition.frames=2000", "acquisition.test_frames=8",
-               "+callbacks.bounds.draws=50", "logger=none", "figures=[training]"]  # fmt: skip
+    command = [
+        "experiment=double_well/forward_kl",
+        "steps=8",
+        "epoch_steps=4",
+        "snapshots=4",
+        "acquisition.frames=2000",
+        "acquisition.test_frames=8",
+        "+callbacks.bounds.draws=50",
+        "logger=none",
+        "figures=[training]",
+    ]
     run.run(compose([*command, "folder=whole"]))
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     for room, there in ((10_000, "config.yaml"), (100_000, "data/test.npz"), (300_000, "snapshots/step=4.pt")):
@@ -162,7 +200,11 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path, monkeypatch, caps
             main()
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         error = [line for line in capsys.readouterr().err.splitlines() if line and "step/s" not in line]
-        assert end.value.code == 2 and len(error) == 1 and re.search(r"predcg: .*File too large: .*parts/.*the same command goes on", error[0]), error
+        assert (
+            end.value.code == 2
+            and len(error) == 1
+            and re.search(r"predcg: .*File too large: .*parts/.*the same command goes on", error[0])
+        ), error
         assert Path("parts", there).exists() and not [path for path in Path("parts").rglob(".*")]
     run.run(compose([*command, "folder=parts"]))
     whole, parts = content(Path("whole")), content(Path("parts"))
@@ -170,11 +212,29 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path, monkeypatch, caps
 
 
 def test_two_equal_commands_at_once_run_once(tmp_path):
-    command = [sys.executable, "-m", "predcg.run", "experiment=double_well/forward_kl", "steps=400", "epoch_steps=100", "logger=none", "figures=[training]"]
-    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
-    outputs = sorted((process.communicate(timeout=240)[0] for process in both), key=lambda text: "waiting for another process" in text)
+    command = [
+        sys.executable,
+        "-m",
+        "predcg.run",
+        "experiment=double_well/forward_kl",
+        "steps=400",
+        "epoch_steps=100",
+        "logger=none",
+        "figures=[training]",
+    ]
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    outputs = sorted(
+        (process.communicate(timeout=240)[0] for process in both),
+        key=lambda text: "waiting for another process" in text,
+    )
     assert [process.returncode for process in both] == [0, 0]
-    assert "waiting for another process that works in outputs/double_well" in outputs[1] and "finished already" in outputs[1]
+    assert (
+        "waiting for another process that works in outputs/double_well" in outputs[1]
+        and "finished already" in outputs[1]
+    )
     assert "waiting" not in outputs[0]
 
 
@@ -188,7 +248,16 @@ def test_a_folder_is_worked_in_by_one_process_and_several_devices_are_one(tmp_pa
 def test_no_worker_outlives_its_parent(tmp_path):
     """SIGKILL of a sweep: its workers end by themselves, though nobody tells them to."""
     sweep = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "steps=2000000", "epoch_steps=1000"]
-    command = [sys.executable, "-m", "predcg.run", "-m", "experiment=double_well/forward_kl", *sweep, "logger=none", "figures=[]"]
+    command = [
+        sys.executable,
+        "-m",
+        "predcg.run",
+        "-m",
+        "experiment=double_well/forward_kl",
+        *sweep,
+        "logger=none",
+        "figures=[]",
+    ]
     parent = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("outputs/double_well/forward_kl/*/*/checkpoints/last.ckpt"))) < 2:
@@ -206,28 +275,59 @@ def test_no_worker_outlives_its_parent(tmp_path):
 
 def descendants(pid: int) -> list[int]:
     """Processes that a process has made, and those that these have."""
-    children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    children = [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
     return children + [one for child in children for one in descendants(child)]
 
 
-BROKEN = {"truncated": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]), "empty": lambda file: file.write_bytes(b""),
-          "junk": lambda file: file.write_bytes(bytes(range(256)) * 4), "pickled": lambda file: file.write_bytes(b"cbuiltins\nprint\n(S'run'\ntR.")}  # fmt: skip
-FILES = ["config.yaml", "data/train.npz", "data/test.npz", "data/cost.json", "metrics.csv", "summary.json", "inputs.json", "posterior.npz",
-         "checkpoints/last.ckpt", "snapshots/step=4.pt"]  # fmt: skip
+BROKEN = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "empty": lambda file: file.write_bytes(b""),
+    "junk": lambda file: file.write_bytes(bytes(range(256)) * 4),
+    "pickled": lambda file: file.write_bytes(b"cbuiltins\nprint\n(S'run'\ntR."),
+}
+FILES = [
+    "config.yaml",
+    "data/train.npz",
+    "data/test.npz",
+    "data/cost.json",
+    "metrics.csv",
+    "summary.json",
+    "inputs.json",
+    "posterior.npz",
+    "checkpoints/last.ckpt",
+    "snapshots/step=4.pt",
+]
 
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_file_is_named_in_one_line_with_the_cure(how, tmp_path, monkeypatch):
     """In whatever reads it: the next call of the command, finished or not, and load."""
     monkeypatch.chdir(tmp_path)
-    command = ["experiment=double_well/forward_kl", "steps=4", "epoch_steps=4", "snapshots=4", "posterior=laplace", "prior=gaussian", "acquisition.frames=20",
-               "acquisition.test_frames=8", "logger=none", "figures=[training]", "folder=mine"]  # fmt: skip
+    command = [
+        "experiment=double_well/forward_kl",
+        "steps=4",
+        "epoch_steps=4",
+        "snapshots=4",
+        "posterior=laplace",
+        "prior=gaussian",
+        "acquisition.frames=20",
+        "acquisition.test_frames=8",
+        "logger=none",
+        "figures=[training]",
+        "folder=mine",
+    ]
     run.run(compose(command))
     kept = {name: Path("mine", name).read_bytes() for name in FILES}
     for name in FILES:
         BROKEN[how](Path("mine", name))
         refusals = []
-        for read in (lambda: run.run(compose([*command[:-2], "figures=[]", "folder=mine"])), lambda: resumed(command), loaded):
+        for read in (
+            lambda: run.run(compose([*command[:-2], "figures=[]", "folder=mine"])),
+            lambda: resumed(command),
+            loaded,
+        ):
             try:
                 read()
             except InputError as reason:
@@ -240,7 +340,11 @@ def test_a_broken_file_is_named_in_one_line_with_the_cure(how, tmp_path, monkeyp
         Path("mine", name).write_bytes(kept[name])
         assert refusals or name in {"metrics.csv", "summary.json"}, (how, name)  # text that is cut may still be text
         for line in refusals:
-            assert "\n" not in line and ("force=true" in line or "choose" in line) and (Path(name).name in line or name == "config.yaml"), (name, line)
+            assert (
+                "\n" not in line
+                and ("force=true" in line or "choose" in line)
+                and (Path(name).name in line or name == "config.yaml")
+            ), (name, line)
 
 
 def resumed(command):

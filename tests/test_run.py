@@ -1,4 +1,6 @@
-"""The command line: run folders that are finished, resumed or refused, and input that is refused before anything is written."""
+"""The command line: run folders that are finished, resumed or refused, and input that is refused before anything is
+written.
+"""
 
 import json
 import os
@@ -21,7 +23,15 @@ from predcg.posteriors import Laplace
 from predcg.systems import DoubleWell
 from predcg.training import read_checkpoint, read_history
 
-QUICK = ["experiment=double_well/forward_kl", "steps=20", "epoch_steps=10", "acquisition.frames=40", "acquisition.test_frames=10", "logger=none", "figures=[training]"]
+QUICK = [
+    "experiment=double_well/forward_kl",
+    "steps=20",
+    "epoch_steps=10",
+    "acquisition.frames=40",
+    "acquisition.test_frames=10",
+    "logger=none",
+    "figures=[training]",
+]
 FOLDER = Path("outputs/double_well/forward_kl")
 
 
@@ -39,8 +49,16 @@ def test_a_run_folder_holds_everything(monkeypatch):
     assert call(monkeypatch, *QUICK) == 0
     folder = the_folder()
     assert {file.name for file in folder.iterdir()} == {
-        "config.yaml", "inputs.json", "data", "checkpoints", "metrics.csv", "summary.json", "figures", "provenance.json", "finished",
-    }  # fmt: skip
+        "config.yaml",
+        "inputs.json",
+        "data",
+        "checkpoints",
+        "metrics.csv",
+        "summary.json",
+        "figures",
+        "provenance.json",
+        "finished",
+    }
     assert sorted(file.name for file in (folder / "figures").iterdir()) == ["training.pdf", "training.png"]
     assert (folder / "figures/training.png").read_bytes()[1:4] == b"PNG"
     provenance = json.loads((folder / "provenance.json").read_text())
@@ -58,7 +76,14 @@ def test_a_folder_alone_rebuilds_the_run(monkeypatch):
     assert len(loaded.data.train.x) == 40 and loaded.history[-1]["step"] == 20
 
 
-OVERFITTED = [*QUICK, "acquisition.frames=4", "steps=400", "epoch_steps=20", "optimizer.lr=0.01", "trainer.log_every_n_steps=1"]
+OVERFITTED = [
+    *QUICK,
+    "acquisition.frames=4",
+    "steps=400",
+    "epoch_steps=20",
+    "optimizer.lr=0.01",
+    "trainer.log_every_n_steps=1",
+]
 
 
 def test_results_are_of_the_checkpoint_that_was_asked_for_and_say_so(monkeypatch, capsys):
@@ -84,7 +109,9 @@ def test_results_are_of_the_checkpoint_that_was_asked_for_and_say_so(monkeypatch
         for name, value in loaded.model.state_dict().items():
             assert torch.equal(value, state[f"model.{name}"])
     one, other = run.load(Path("last"), checkpoint="best"), run.load(Path("best"))
-    assert one.step == best and all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
+    assert one.step == best and all(
+        map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values())
+    )
     with pytest.raises(InputError, match="checkpoint: expected one of last, best in last; found 'first'"):
         run.load(Path("last"), checkpoint="first")
 
@@ -135,17 +162,24 @@ def test_an_interrupted_run_is_never_finished_and_goes_on_where_it_was(monkeypat
     data = (the_folder() / "data/train.npz").stat().st_mtime_ns
     assert call(monkeypatch, *QUICK) == 0
     assert (the_folder() / "finished").exists() and (the_folder() / "data/train.npz").stat().st_mtime_ns == data
-    one, other = (read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (Path("whole"), the_folder()))
+    one, other = (
+        read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (Path("whole"), the_folder())
+    )
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
 
 
 def test_seeds_and_overrides_have_folders_of_their_own():
-    folders = {compose(["experiment=double_well/mixed", *more]).folder for more in ([], ["seed=1"], ["objective.alpha=0.3"], ["prior=ard", "seed=1"])}
+    folders = {
+        compose(["experiment=double_well/mixed", *more]).folder
+        for more in ([], ["seed=1"], ["objective.alpha=0.3"], ["prior=ard", "seed=1"])
+    }
     assert folders == {
-        "outputs/double_well/mixed/default/seed-0", "outputs/double_well/mixed/default/seed-1",
-        "outputs/double_well/mixed/objective.alpha-0.3/seed-0", "outputs/double_well/mixed/prior-ard/seed-1",
-    }  # fmt: skip
+        "outputs/double_well/mixed/default/seed-0",
+        "outputs/double_well/mixed/default/seed-1",
+        "outputs/double_well/mixed/objective.alpha-0.3/seed-0",
+        "outputs/double_well/mixed/prior-ard/seed-1",
+    }
     long = compose(["experiment=double_well/mixed", *[f"+optimizer.argument_{i}={'v' * 30}" for i in range(6)]])
     assert max(len(part) for part in Path(long.folder).parts) < 200
 
@@ -169,45 +203,138 @@ def refused(monkeypatch, capsys, *arguments):
 
 
 BAD = {
-    "unknown experiment": (["experiment=double_well/nonsense"], "expected one of .*ala2/forward_kl, .*found 'double_well/nonsense'; the nearest is double_well/"),
+    "unknown experiment": (
+        ["experiment=double_well/nonsense"],
+        "expected one of .*ala2/forward_kl, .*found 'double_well/nonsense'; the nearest is double_well/",
+    ),
     "no experiment": ([], "experiment: expected one of ala2/biased"),
     "unknown key": (["experiment=double_well/mixed", "objective.alpa=0.3"], "alpa"),
-    "added key": (["experiment=double_well/mixed", "+objective.alpa=0.3"], "objective: .*unexpected keyword argument 'alpa'"),
-    "alpha": (["experiment=double_well/mixed", "objective.alpha=1.5"], "objective.alpha: expected a number >= 0 and <= 1; found 1.5"),
+    "added key": (
+        ["experiment=double_well/mixed", "+objective.alpa=0.3"],
+        "objective: .*unexpected keyword argument 'alpa'",
+    ),
+    "alpha": (
+        ["experiment=double_well/mixed", "objective.alpha=1.5"],
+        "objective.alpha: expected a number >= 0 and <= 1; found 1.5",
+    ),
     "missing pdb": (["experiment=ala2/forward_kl", "system.pdb=none.pdb"], "found nothing at 'none.pdb'"),
     "unknown atoms": (["experiment=ala2/forward_kl", "system.forcefield=[tip3p.xml]"], r"ACE 1 \(H1 CH3"),
-    "temperature": (["experiment=ala2/forward_kl", "system.temperature_kelvin=-3"], "system.temperature_kelvin: expected a number > 0; found -3"),
-    "target": (["experiment=double_well/mixed", "system._target_=os.system"], "system._target_: expected a class of .* found 'os.system'"),
-    "target through a module": (["experiment=double_well/mixed", "system._target_=torch.nn.modules.module.torch.load"], "system._target_: expected a class"),
+    "temperature": (
+        ["experiment=ala2/forward_kl", "system.temperature_kelvin=-3"],
+        "system.temperature_kelvin: expected a number > 0; found -3",
+    ),
+    "target": (
+        ["experiment=double_well/mixed", "system._target_=os.system"],
+        "system._target_: expected a class of .* found 'os.system'",
+    ),
+    "target through a module": (
+        ["experiment=double_well/mixed", "system._target_=torch.nn.modules.module.torch.load"],
+        "system._target_: expected a class",
+    ),
     "figure": (["experiment=double_well/mixed", "figures=[nonsense]"], "figures: expected one of .* found 'nonsense'"),
-    "figure of another system": (["experiment=double_well/mixed", "figures=[ramachandran]"], "ramachandran is drawn of a Molecule with a backbone; the system is a DoubleWell"),
-    "no file": (["experiment=ala2/forward_kl", "acquisition=load", "acquisition.path=none.npz"], "acquisition.path: expected a file"),
+    "figure of another system": (
+        ["experiment=double_well/mixed", "figures=[ramachandran]"],
+        "ramachandran is drawn of a Molecule with a backbone; the system is a DoubleWell",
+    ),
+    "no file": (
+        ["experiment=ala2/forward_kl", "acquisition=load", "acquisition.path=none.npz"],
+        "acquisition.path: expected a file",
+    ),
     "objective without data": (["experiment=double_well/forward_kl", "acquisition=none"], "there are none"),
-    "tempering": (["experiment=double_well/reverse_kl", "callbacks.tempering.start=2"], "callbacks.tempering.start: expected a number > 0 and <= 1; found 2"),
+    "tempering": (
+        ["experiment=double_well/reverse_kl", "callbacks.tempering.start=2"],
+        "callbacks.tempering.start: expected a number > 0 and <= 1; found 2",
+    ),
     "trainer": (["experiment=double_well/mixed", "+trainer.max_stepz=3"], "trainer: .*max_stepz"),
     "optimizer": (["experiment=double_well/mixed", "+optimizer.lrr=3"], "optimizer: .*lrr"),
-    "samples without gradients": (["experiment=double_well/reverse_kl", "decoder=mixture"], "objective: needs reparametrised samples, .*decoder GaussianMixtureMLP"),
-    "encoder without a density": (["experiment=double_well/reverse_kl", "objective=reverse_kl", "encoder=deterministic"], "objective: the loss of the untrained model is inf"),
-    "batch size": (["experiment=double_well/mixed", "batch_size=0"], "batch_size: expected a whole number >= 1; found 0"),
-    "posterior without torch's layers": (["experiment=double_well/forward_kl", "decoder=mixture", "posterior=conditional_laplace"], "posterior: expected a decoder whose weights are all in"),
-    "posterior without data": (["experiment=double_well/reverse_kl", "posterior=laplace"], "posterior: given data, and there are none"),
-    "figure of a posterior": (["experiment=ala2/forward_kl", "figures=[rg_bands]"], "rg_bands is drawn of a posterior; choose posterior=laplace"),
-    "prior without data": (["experiment=double_well/reverse_kl", "prior=ard"], "prior.weight: null means 1/N of N training frames, and there are none"),
-    "smaller set": (["experiment=schoberl2019/ala2", "acquisition.first=600"], "acquisition.first: expected between 1 and frames = 500; found 600"),
-    "checkpoint": (["experiment=double_well/mixed", "checkpoint=first"], "checkpoint: expected last or best; found 'first'"),
-    "best without held-out frames": (["experiment=double_well/reverse_kl", "checkpoint=best"], "best follows the bound of held-out frames, and there are none"),
-    "snapshots": (["experiment=double_well/mixed", "snapshots=0"], "snapshots: expected a whole number >= 1 or null; found 0"),
-    "figure of snapshots": (["experiment=double_well/mixed", "figures=[moments]"], "moments is drawn of snapshots; choose snapshots=<steps>"),
-    "unequal blocks": (["experiment=schoberl2015/em", "z=5"], "z: expected a divisor of the 32 fine spins, so that all blocks are equally long; found 5"),
-    "reach": (["experiment=schoberl2015/em", "system.reach=32"], "system.reach: expected between 1 and sites - 1 = 31; found 32"),
-    "empty grid of fields": (["experiment=schoberl2015/em", "system.field="], "system.field: expected a number; found ''"),
-    "no frames": (["experiment=schoberl2015/em", "acquisition.frames=0"], "acquisition.frames: expected a whole number >= 1; found 0"),
-    "agreement": (["experiment=schoberl2015/em", "decoder.agreement=1.0"], "decoder.agreement: expected a number > 0 and < 1; found 1.0"),
-    "spins for molecules": (["experiment=double_well/forward_kl", "objective=em"], "EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks"),
-    "posterior of spins": (["experiment=double_well/forward_kl", "posterior=observed_data"], "posterior: expected latent=spin_chain and decoder=spin_blocks"),
-    "gibbs of a plane": (["experiment=double_well/forward_kl", "acquisition=simulate", "sampler=gibbs"], "Gibbs sampling is for system=ising_chain; found DoubleWell"),
-    "processes": (["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp"], "trainer.strategy: .*; choose trainer.strategy=ddp_spawn"),
-    "devices": (["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu"], "trainer.strategy: .* for 2 devices"),
+    "samples without gradients": (
+        ["experiment=double_well/reverse_kl", "decoder=mixture"],
+        "objective: needs reparametrised samples, .*decoder GaussianMixtureMLP",
+    ),
+    "encoder without a density": (
+        ["experiment=double_well/reverse_kl", "objective=reverse_kl", "encoder=deterministic"],
+        "objective: the loss of the untrained model is inf",
+    ),
+    "batch size": (
+        ["experiment=double_well/mixed", "batch_size=0"],
+        "batch_size: expected a whole number >= 1; found 0",
+    ),
+    "posterior without torch's layers": (
+        ["experiment=double_well/forward_kl", "decoder=mixture", "posterior=conditional_laplace"],
+        "posterior: expected a decoder whose weights are all in",
+    ),
+    "posterior without data": (
+        ["experiment=double_well/reverse_kl", "posterior=laplace"],
+        "posterior: given data, and there are none",
+    ),
+    "figure of a posterior": (
+        ["experiment=ala2/forward_kl", "figures=[rg_bands]"],
+        "rg_bands is drawn of a posterior; choose posterior=laplace",
+    ),
+    "prior without data": (
+        ["experiment=double_well/reverse_kl", "prior=ard"],
+        "prior.weight: null means 1/N of N training frames, and there are none",
+    ),
+    "smaller set": (
+        ["experiment=schoberl2019/ala2", "acquisition.first=600"],
+        "acquisition.first: expected between 1 and frames = 500; found 600",
+    ),
+    "checkpoint": (
+        ["experiment=double_well/mixed", "checkpoint=first"],
+        "checkpoint: expected last or best; found 'first'",
+    ),
+    "best without held-out frames": (
+        ["experiment=double_well/reverse_kl", "checkpoint=best"],
+        "best follows the bound of held-out frames, and there are none",
+    ),
+    "snapshots": (
+        ["experiment=double_well/mixed", "snapshots=0"],
+        "snapshots: expected a whole number >= 1 or null; found 0",
+    ),
+    "figure of snapshots": (
+        ["experiment=double_well/mixed", "figures=[moments]"],
+        "moments is drawn of snapshots; choose snapshots=<steps>",
+    ),
+    "unequal blocks": (
+        ["experiment=schoberl2015/em", "z=5"],
+        "z: expected a divisor of the 32 fine spins, so that all blocks are equally long; found 5",
+    ),
+    "reach": (
+        ["experiment=schoberl2015/em", "system.reach=32"],
+        "system.reach: expected between 1 and sites - 1 = 31; found 32",
+    ),
+    "empty grid of fields": (
+        ["experiment=schoberl2015/em", "system.field="],
+        "system.field: expected a number; found ''",
+    ),
+    "no frames": (
+        ["experiment=schoberl2015/em", "acquisition.frames=0"],
+        "acquisition.frames: expected a whole number >= 1; found 0",
+    ),
+    "agreement": (
+        ["experiment=schoberl2015/em", "decoder.agreement=1.0"],
+        "decoder.agreement: expected a number > 0 and < 1; found 1.0",
+    ),
+    "spins for molecules": (
+        ["experiment=double_well/forward_kl", "objective=em"],
+        "EM is for coarse spins: expected latent=spin_chain and decoder=spin_blocks",
+    ),
+    "posterior of spins": (
+        ["experiment=double_well/forward_kl", "posterior=observed_data"],
+        "posterior: expected latent=spin_chain and decoder=spin_blocks",
+    ),
+    "gibbs of a plane": (
+        ["experiment=double_well/forward_kl", "acquisition=simulate", "sampler=gibbs"],
+        "Gibbs sampling is for system=ising_chain; found DoubleWell",
+    ),
+    "processes": (
+        ["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp"],
+        "trainer.strategy: .*; choose trainer.strategy=ddp_spawn",
+    ),
+    "devices": (
+        ["experiment=double_well/mixed", "trainer.devices=2", "trainer.accelerator=cpu"],
+        "trainer.strategy: .* for 2 devices",
+    ),
 }
 
 
@@ -290,7 +417,9 @@ def test_compose_refuses_what_the_command_line_refuses():
 def test_several_processes_train_one_model(tmp_path):
     """In a process of its own, since Lightning's children import the main module anew."""
     several = ["trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp_spawn", "folder=several"]
-    done = subprocess.run([sys.executable, "-m", "predcg.run", *QUICK, *several], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "predcg.run", *QUICK, *several], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "several/finished").exists()
     assert read_checkpoint(tmp_path / "several/checkpoints/last.ckpt")["global_step"] == 20
@@ -302,7 +431,9 @@ def test_several_processes_train_in_each_job_of_a_sweep_by_joblib(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason='pip install -e ".[sweep]"')
     several = ["trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp_spawn", "seed=0,1"]
     sweep = ["-m", *QUICK, *several, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    done = subprocess.run([sys.executable, "-m", "predcg.run", *sweep], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "predcg.run", *sweep], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob(f"{FOLDER}/*/seed-*/finished"))) == 2
 
@@ -310,7 +441,9 @@ def test_several_processes_train_in_each_job_of_a_sweep_by_joblib(tmp_path):
 def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
     quick = [argument for argument in QUICK if argument != "logger=none"]
     command = [sys.executable, "-m", "predcg.run", *quick, "folder=homeless"]
-    homeless = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "WANDB"))} | {"HOME": "/proc/nobody"}
+    homeless = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "WANDB"))} | {
+        "HOME": "/proc/nobody"
+    }
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=homeless)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "homeless/finished").exists() and list(tmp_path.glob("homeless/wandb/offline-run-*/run-*.wandb"))
@@ -318,7 +451,10 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
 
 def test_a_killed_run_goes_on_bit_by_bit(tmp_path):
     """SIGKILL at an arbitrary moment after the first checkpoint."""
-    long = [argument for argument in QUICK if not argument.startswith("steps")] + ["steps=300", "+callbacks.bounds.draws=50"]
+    long = [argument for argument in QUICK if not argument.startswith("steps")] + [
+        "steps=300",
+        "+callbacks.bounds.draws=50",
+    ]
     command = [sys.executable, "-m", "predcg.run", *long]
     process = subprocess.Popen([*command, "folder=killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     last = tmp_path / "killed/checkpoints/last.ckpt"
@@ -329,7 +465,9 @@ def test_a_killed_run_goes_on_bit_by_bit(tmp_path):
     assert not (tmp_path / "killed/finished").exists()
     for folder in ("killed", "whole"):
         subprocess.run([*command, f"folder={folder}"], capture_output=True, timeout=240, check=True)
-    states = [read_checkpoint(tmp_path / folder / "checkpoints/last.ckpt")["state_dict"] for folder in ("killed", "whole")]
+    states = [
+        read_checkpoint(tmp_path / folder / "checkpoints/last.ckpt")["state_dict"] for folder in ("killed", "whole")
+    ]
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
     assert read_history(tmp_path / "killed/metrics.csv") == read_history(tmp_path / "whole/metrics.csv")
@@ -342,8 +480,8 @@ def test_numbers_that_are_not_finite_end_a_run_with_one_line_and_a_configuration
     assert call(monkeypatch, *REVERSE, "optimizer.lr=1e20") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     frame = the_folder() / "worst.npy"
-    assert error == (
-        "predcg: 256 of 256 draws have no finite energy or slope, more than the share dropped = 0.01"
+    assert (
+        error == "predcg: 256 of 256 draws have no finite energy or slope, more than the share dropped = 0.01"
         f" (one: {frame}); lower the learning rate or temper from a smaller beta"
     )
     assert not np.isfinite(np.load(frame)).all() and not (the_folder() / "finished").exists()
@@ -353,7 +491,9 @@ FAR = "+decoder.transform={_target_: predcg.transforms.Unit, length_nm: 1e30}"  
 
 
 def test_an_untrained_model_without_finite_energies_is_refused(monkeypatch, capsys):
-    assert "of the untrained model 256 of 256 draws have no finite energy" in refused(monkeypatch, capsys, "experiment=double_well/reverse_kl", "objective=reverse_kl", FAR)
+    assert "of the untrained model 256 of 256 draws have no finite energy" in refused(
+        monkeypatch, capsys, "experiment=double_well/reverse_kl", "objective=reverse_kl", FAR
+    )
 
 
 def test_samples_that_are_dropped_are_counted_in_the_summary(monkeypatch):
@@ -366,7 +506,9 @@ def test_samples_that_are_dropped_are_counted_in_the_summary(monkeypatch):
     monkeypatch.setattr(DoubleWell, "energy", broken)
     assert call(monkeypatch, *REVERSE) == 0
     assert json.loads((the_folder() / "summary.json").read_text())["dropped_samples"] == 20
-    assert [row["train/dropped"] for row in read_history(the_folder() / "metrics.csv") if "train/dropped" in row] == [1.0]
+    assert [row["train/dropped"] for row in read_history(the_folder() / "metrics.csv") if "train/dropped" in row] == [
+        1.0
+    ]
 
 
 def test_a_run_tells_what_its_model_was(monkeypatch):
@@ -389,7 +531,9 @@ def test_a_run_tells_what_its_model_was(monkeypatch):
 def test_folders_that_know_nothing_of_snapshots_are_loaded(monkeypatch):
     call(monkeypatch, *QUICK, "folder=old")
     file = Path("old/config.yaml")
-    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("snapshots")))
+    file.write_text(
+        "".join(line for line in file.read_text().splitlines(keepends=True) if not line.startswith("snapshots"))
+    )
     with pytest.raises(InputError, match=r"expected one of none \(train with snapshots=<steps>\); found 20"):
         run.load(Path("old")).snapshot(20)
 
@@ -414,7 +558,14 @@ def test_another_figure_of_a_finished_run_is_drawn_without_training(monkeypatch)
 def test_an_input_file_that_has_changed_makes_another_run(monkeypatch, capsys):
     frames = torch.randn(40, 2).numpy()
     np.save("frames.npy", frames)
-    arguments = [*QUICK[:3], *QUICK[5:], "acquisition=load", "acquisition.path=frames.npy", "acquisition.unit=nanometer", "folder=here"]
+    arguments = [
+        *QUICK[:3],
+        *QUICK[5:],
+        "acquisition=load",
+        "acquisition.path=frames.npy",
+        "acquisition.unit=nanometer",
+        "folder=here",
+    ]
     assert call(monkeypatch, *arguments) == 0
     assert call(monkeypatch, *arguments) == 0
     np.save("frames.npy", frames + 1)
@@ -423,11 +574,22 @@ def test_an_input_file_that_has_changed_makes_another_run(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "override", ["+trainer.max_time=00:00:00:03", "trainer.max_steps=5", "trainer.max_epochs=1", "+trainer.fast_dev_run=true", "trainer.log_every_n_steps=0",
-                 "trainer.gradient_clip_val=-1", "trainer.devices=0", "optimizer.lr=-1", "+optimizer.betas=[2,2]", "+trainer.logger=false",
-                 "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 1e-3, total_steps: 5}",
-                 "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, _partial_: true, T_max: 0}"],
-)  # fmt: skip
+    "override",
+    [
+        "+trainer.max_time=00:00:00:03",
+        "trainer.max_steps=5",
+        "trainer.max_epochs=1",
+        "+trainer.fast_dev_run=true",
+        "trainer.log_every_n_steps=0",
+        "trainer.gradient_clip_val=-1",
+        "trainer.devices=0",
+        "optimizer.lr=-1",
+        "+optimizer.betas=[2,2]",
+        "+trainer.logger=false",
+        "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 1e-3, total_steps: 5}",
+        "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, _partial_: true, T_max: 0}",
+    ],
+)
 def test_what_a_training_cannot_use_or_would_end_early_is_refused_before_data(override, monkeypatch, capsys):
     monkeypatch.setattr("predcg.acquisitions.Exact.acquire", None)
     assert override.lstrip("+").partition(".")[0].partition("=")[0] in refused(monkeypatch, capsys, *QUICK, override)
@@ -438,18 +600,31 @@ def test_wandb_online_without_a_key_is_refused_before_data(monkeypatch, capsys):
     monkeypatch.delenv("WANDB_MODE", raising=False)  # which an earlier run of this process has set, offline
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(Path("none").absolute()))
-    assert "choose logger=none or logger.offline=true" in refused(monkeypatch, capsys, *QUICK[:4], "logger=wandb", "logger.offline=false")
+    assert "choose logger=none or logger.offline=true" in refused(
+        monkeypatch, capsys, *QUICK[:4], "logger=wandb", "logger.offline=false"
+    )
 
 
 def test_frames_that_the_decoder_cannot_have_are_left_out_and_told(monkeypatch, capsys, ala2):
-    """A cis peptide bond: the model's torsions are bounded to the trans of the first model, and one frame would make the bound minus infinity."""
+    """A cis peptide bond: the model's torsions are bounded to the trans of the first model, and one frame would make
+    the bound minus infinity.
+    """
     x = ala2.start(40).reshape(40, 22, 3).clone()
     x += 0.001 * torch.randn(x.shape)
-    axis = (x[7, 16] - x[7, 14]) / (x[7, 16] - x[7, 14]).norm()  # C-N, about which all that follows turns by 180 degrees
+    # C-N, about which all that follows turns by 180 degrees.
+    axis = (x[7, 16] - x[7, 14]) / (x[7, 16] - x[7, 14]).norm()
     behind = x[7, 17:] - x[7, 16]
     x[7, 17:] = x[7, 16] + 2 * (behind @ axis).unsqueeze(-1) * axis - behind
     Batch.of(x.flatten(1)).save(Path("frames.npz"))
-    small = ["acquisition=load", "acquisition.path=frames.npz", "steps=2", "epoch_steps=1", "logger=none", "figures=[training]", "folder=mine"]
+    small = [
+        "acquisition=load",
+        "acquisition.path=frames.npz",
+        "steps=2",
+        "epoch_steps=1",
+        "logger=none",
+        "figures=[training]",
+        "folder=mine",
+    ]
     assert call(monkeypatch, "experiment=ala2/forward_kl", *small) == 0
     out = capsys.readouterr().out
     assert "1 of " in out and "frames are left out: the decoder gives them no density" in out

@@ -22,7 +22,9 @@ END
 # Settings that suit a water molecule.
 SAMPLERS = {
     "langevin": partial(Langevin, timestep=0.0005, friction=50.0, stride=10, burn_in=300),
-    "replica_exchange": partial(ReplicaExchange, timestep=0.0005, friction=50.0, stride=10, burn_in=300, ladder=[1.0, 1.5], exchange=5),
+    "replica_exchange": partial(
+        ReplicaExchange, timestep=0.0005, friction=50.0, stride=10, burn_in=300, ladder=[1.0, 1.5], exchange=5
+    ),
     "hmc": partial(HMC, timestep=0.0005, leapfrog=5, stride=2, burn_in=40),
     "openmm": partial(OpenMMLangevin, timestep_ps=0.0005, friction_per_ps=50.0, stride=10, burn_in=300, seed=0),
 }
@@ -108,7 +110,9 @@ def test_the_seed_decides_the_trajectory(sampler, water):
 
 
 def test_flexible_water_has_half_a_kt_for_each_of_its_three_springs(sampler, water):
-    """Two bonds and one angle, all harmonic and stiff: ⟨βu⟩ = 3/2 at every temperature; the bond length varies by kT / k."""
+    """Two bonds and one angle, all harmonic and stiff: ⟨βu⟩ = 3/2 at every temperature; the bond length varies by kT /
+    k.
+    """
     batch = sampler().run(water, water.start(128), 50)
     for beta in batch.beta.unique():
         rung = batch.frames(batch.beta == beta)
@@ -134,7 +138,9 @@ def test_openmm_refuses_what_it_cannot_do(water):
 
 def test_replica_exchange_refuses_a_bias():
     with pytest.raises(InputError, match="replica exchange runs without a bias"):
-        ReplicaExchange(0.1, 1.0, 1, 0, [1.0, 2.0], 1).run(Harmonic([1.0]), torch.zeros(1, 1), 1, bias=lambda x: x.sum(-1))
+        ReplicaExchange(0.1, 1.0, 1, 0, [1.0, 2.0], 1).run(
+            Harmonic([1.0]), torch.zeros(1, 1), 1, bias=lambda x: x.sum(-1)
+        )
 
 
 def test_a_simulation_that_blows_up_says_what_to_change(water):
@@ -142,7 +148,9 @@ def test_a_simulation_that_blows_up_says_what_to_change(water):
         OpenMMLangevin(0.5, 1.0, 100, 0, 0).run(water, water.start(1), 20)
 
 
-@pytest.mark.parametrize("wrong", [{"timestep": 0.0}, {"timestep": float("nan")}, {"stride": 0}, {"burn_in": -1}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"timestep": 0.0}, {"timestep": float("nan")}, {"stride": 0}, {"burn_in": -1}], ids=str
+)
 def test_settings_of_every_sampler_are_checked(sampler, wrong):
     ((name, value),) = wrong.items()
     own = next(key for key in [f"{name}_ps", name] if key in sampler.keywords)
@@ -153,12 +161,19 @@ def test_settings_of_every_sampler_are_checked(sampler, wrong):
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        ("langevin", {"friction": -1.0}), ("openmm", {"friction_per_ps": 0.0}), ("hmc", {"leapfrog": 0}), ("replica_exchange", {"friction": 0.0}),
-        ("replica_exchange", {"ladder": [1.0]}), ("replica_exchange", {"ladder": [1.0, 2.0, 1.5]}), ("replica_exchange", {"ladder": [1.0, 1.0]}),
-        ("replica_exchange", {"ladder": [1.2, 1.5]}), ("replica_exchange", {"exchange": 0}), ("replica_exchange", {"exchange": 3}),
+        ("langevin", {"friction": -1.0}),
+        ("openmm", {"friction_per_ps": 0.0}),
+        ("hmc", {"leapfrog": 0}),
+        ("replica_exchange", {"friction": 0.0}),
+        ("replica_exchange", {"ladder": [1.0]}),
+        ("replica_exchange", {"ladder": [1.0, 2.0, 1.5]}),
+        ("replica_exchange", {"ladder": [1.0, 1.0]}),
+        ("replica_exchange", {"ladder": [1.2, 1.5]}),
+        ("replica_exchange", {"exchange": 0}),
+        ("replica_exchange", {"exchange": 3}),
         ("replica_exchange", {"exchange": 10, "burn_in": 305}),
     ],
-)  # fmt: skip
+)
 def test_settings_of_one_sampler_are_checked(name, wrong):
     with pytest.raises(InputError, match=f"sampler.{next(iter(wrong))}"):
         SAMPLERS[name](**wrong)
@@ -193,13 +208,17 @@ class CarbonHydrogen(System):
 def test_a_stiff_bond_has_its_exact_width_once_the_velocities_of_the_start_are_forgotten(burn_in):
     """At 2 fs, from exact draws; without burn-in half of what velocities at kT have too much is in the stretching."""
     bond, n, timestep = CarbonHydrogen(), 30_000, 0.002
-    cold = bond.k / bond.masses[0].item() * timestep**2 / 4  # (ω h / 2)², by which velocities at the ends of steps are colder than kT
+    # (ω h / 2)², by which velocities at the ends of steps are colder than kT.
+    cold = bond.k / bond.masses[0].item() * timestep**2 / 4
     excess = 0.0 if burn_in else 0.5 * cold / (1 - cold)
     r = torch.linspace(0.08, 0.14, 6001, dtype=torch.double)
     weight = r**2 * (-0.5 * bond.k * (r - bond.r0) ** 2 / bond.kt).exp()
     exact = (weight * (r - bond.r0) ** 2).sum() / weight.sum()
-    start = torch.nn.functional.normalize(torch.randn(n, 3).double(), dim=-1) * r[weight.multinomial(n, replacement=True)].unsqueeze(-1)
-    # Without burn-in: many phases of the vibration within 0.2 ps, in which so little friction takes no hundredth of the excess.
+    start = torch.nn.functional.normalize(torch.randn(n, 3).double(), dim=-1) * r[
+        weight.multinomial(n, replacement=True)
+    ].unsqueeze(-1)
+    # Without burn-in: many phases of the vibration within 0.2 ps, in which so little friction takes no hundredth of the
+    # excess.
     friction = 10.0 if burn_in else 0.05
     x = Langevin(timestep, friction, stride=3, burn_in=burn_in).run(bond, start, 30).x.double()
     squares = (x.norm(dim=-1) - bond.r0) ** 2 / exact - 1
@@ -208,14 +227,18 @@ def test_a_stiff_bond_has_its_exact_width_once_the_velocities_of_the_start_are_f
 
 
 def test_heavy_coordinates_are_slow_and_as_spread():
-    """Masses set the pace and leave the averages alone: over a time far below the period of the heavy one only the light one moves."""
+    """Masses set the pace and leave the averages alone: over a time far below the period of the heavy one only the
+    light one moves.
+    """
     system = Harmonic([1.0, 1.0])
     system.masses = torch.tensor([1.0, 1e4])
     sampler = Langevin(timestep=0.1, friction=1.0, stride=20, burn_in=0)
     start = system.sample(2000)
     moved = (sampler.run(system, start, 1).x - start).abs().mean(0)
     assert moved[1] < 0.05 * moved[0]
-    assert sampler.begin(system, start, None, torch.Generator().manual_seed(0))["v"].std(0).tolist() == pytest.approx([1.0, 0.01], rel=0.1)
+    assert sampler.begin(system, start, None, torch.Generator().manual_seed(0))["v"].std(0).tolist() == pytest.approx(
+        [1.0, 0.01], rel=0.1
+    )
 
 
 # Replica exchange
@@ -235,7 +258,9 @@ def test_a_ladder_samples_every_temperature_exactly():
 
 def test_velocities_begin_at_their_temperature():
     system = Harmonic([1.0, 1.0])
-    state = ReplicaExchange(0.1, 1.0, 1, 0, LADDER, 1).begin(system, system.sample(5000), None, torch.Generator().manual_seed(0))
+    state = ReplicaExchange(0.1, 1.0, 1, 0, LADDER, 1).begin(
+        system, system.sample(5000), None, torch.Generator().manual_seed(0)
+    )
     assert state["v"].view(4, 5000, 2).var(1).mean(-1).tolist() == pytest.approx(LADDER, rel=0.1)
 
 
@@ -245,12 +270,19 @@ def swappable(ladder: list[float], x: Tensor) -> tuple[ReplicaExchange, dict]:
     beta = (1 / torch.tensor(ladder, dtype=x.dtype)).repeat_interleave(copies)
     x = x.reshape(-1, 1)
     state = {"x": x, "v": x + 10, "u": 0.5 * x[:, 0] ** 2, "slope": x.clone(), "total_slope": x.clone(), "beta": beta}
-    return ReplicaExchange(0.1, 1.0, 1, 0, ladder, 1), state | {"attempts": 0, "accepted": torch.zeros(len(ladder) - 1, dtype=torch.float64)}
+    return ReplicaExchange(0.1, 1.0, 1, 0, ladder, 1), state | {
+        "attempts": 0,
+        "accepted": torch.zeros(len(ladder) - 1, dtype=torch.float64),
+    }
 
 
 def test_a_swap_is_accepted_as_metropolis_says():
-    """In each case 20,000 pairs at T = 1 and 2 with the same two energies, so that (β_1 - β_2)(u_1 - u_2) = (u_1 - u_2) / 2."""
-    pairs = torch.tensor([[1.0, 1.1], [0.5, 2.0], [3.0, 1.0], [2.0, 2.0], [0.1, 9.0], [0.3, 4.0]], dtype=torch.float64).T
+    """In each case 20,000 pairs at T = 1 and 2 with the same two energies, so that (β_1 - β_2)(u_1 - u_2) = (u_1 - u_2)
+    / 2.
+    """
+    pairs = torch.tensor(
+        [[1.0, 1.1], [0.5, 2.0], [3.0, 1.0], [2.0, 2.0], [0.1, 9.0], [0.3, 4.0]], dtype=torch.float64
+    ).T
     sampler, state = swappable([1.0, 2.0], (2 * pairs).sqrt().repeat_interleave(20_000, 1))
     sampler._swap(state, torch.Generator().manual_seed(0))
     found = (state["u"].view(2, 6, -1)[0] - pairs[0, :, None]).abs().gt(1e-9).double().mean(1)
@@ -268,7 +300,9 @@ def test_what_swaps_moves_together_and_velocities_change_their_temperature():
         sampler._swap(state, noise)
     now = state["x"].view(3, 1, 1000)
     source = (now == x[None]).double().argmax(1)  # rung that each configuration came from
-    assert torch.equal(x.gather(0, source), now[:, 0]) and torch.equal(source.sort(0).values, torch.arange(3)[:, None].expand(3, 1000))
+    assert torch.equal(x.gather(0, source), now[:, 0]) and torch.equal(
+        source.sort(0).values, torch.arange(3)[:, None].expand(3, 1000)
+    )
     assert 0.2 < (source != torch.arange(3)[:, None]).double().mean() < 0.9
     assert torch.equal(state["u"], 0.5 * state["x"][:, 0] ** 2)
     assert torch.equal(state["slope"], state["x"]) and torch.equal(state["total_slope"], state["x"])
@@ -289,7 +323,9 @@ def test_even_and_odd_pairs_take_turns():
 
 
 def test_swaps_leave_the_pair_of_boltzmann_densities_as_it_is():
-    """x ~ N(0, T) exactly on both rungs; after swaps the pair falls into 10 x 10 equally probable cells as before: χ² with 99 degrees."""
+    """x ~ N(0, T) exactly on both rungs; after swaps the pair falls into 10 x 10 equally probable cells as before: χ²
+    with 99 degrees.
+    """
     copies, temperature = 100_000, torch.tensor([[1.0], [3.0]], dtype=torch.float64)
     sampler, state = swappable([1.0, 3.0], temperature.sqrt() * torch.randn(2, copies, dtype=torch.float64))
     before, noise = state["x"], torch.Generator().manual_seed(1)  # not the stream of the draws
@@ -302,7 +338,7 @@ def test_swaps_leave_the_pair_of_boltzmann_densities_as_it_is():
 
 @pytest.mark.parametrize(("gap", "warned"), [(1.5, False), (3.0, False), (19.0, True)])
 def test_acceptance_is_reported_and_a_wide_gap_warned_about(report, gap, warned):
-    """In two dimensions βu is exponential, and swaps between T and gap · T are accepted in 2 / (1 + gap) of all cases."""
+    """In two dimensions βu is exponential: swaps between T and gap · T are accepted in 2 / (1 + gap) of all cases."""
     system = Harmonic([1.0, 1.0])
     ReplicaExchange(0.3, 1.0, 10, 50, [1.0, gap], 5).run(system, system.sample(500), 40)
     (row,) = re.findall(r"1 T and [\d.]+ T +(\d+)%", report.text)
@@ -331,12 +367,16 @@ def test_hmc_is_exact_where_the_time_step_ruins_langevin(leapfrog):
     system, start = GaussianMixture([[-1.0, 0.0], [0.8, 0.5]], [0.5, 0.4], [0.7, 0.3]), torch.zeros(500, 2)
     mean, error = mean_and_error(moments(Langevin(0.75, 1.0, 5, 100).run(system, start, 100).x), 500)
     assert ((mean - exact_moments(system)).abs() > 10 * error)[[0, 1, 2]].all()
-    assert_within_error(moments(HMC(0.75, leapfrog, 5, 100).run(system, start, 100).x), 500, exact_moments(system), most=0.02)
+    assert_within_error(
+        moments(HMC(0.75, leapfrog, 5, 100).run(system, start, 100).x), 500, exact_moments(system), most=0.02
+    )
 
 
 @pytest.mark.parametrize("leapfrog", [1, 10])
 def test_hmc_survives_trajectories_that_diverge(leapfrog):
-    """In the tails of a quartic well the step is unstable, and ten of them overflow; exact by quadrature, the barrier 1 kT high."""
+    """In the tails of a quartic well the step is unstable, and ten of them overflow; exact by quadrature, the barrier 1
+    kT high.
+    """
     system = DoubleWell(a=1.0, b=2.0, c=0.3, d=1.0)
     x = HMC(0.7, leapfrog, 5, 100).run(system, torch.zeros(500, 2), 100).x
     assert_within_error(moments(x), 500, exact_moments(system), most=0.02)
@@ -354,7 +394,9 @@ def test_hmc_acceptance_is_the_fraction_of_frames_that_moved(report):
 
 
 def test_one_leapfrog_step_is_mala():
-    """x' = x - ε² kT/2m ∇u + ε √(kT/m) noise, of steps so short that all are accepted; the noise is standard normal and knows nothing of x."""
+    """x' = x - ε² kT/2m ∇u + ε √(kT/m) noise, of steps so short that all are accepted; the noise is standard normal and
+    knows nothing of x.
+    """
     system, step = Harmonic([1.0, 1.0]), 1e-2
     system.kt, system.masses = 2.0, torch.tensor([1.0, 9.0])
     mobility, start = system.kt / system.masses, system.sample(20_000)

@@ -46,18 +46,30 @@ REFUSED = {
 @pytest.mark.parametrize("override", REFUSED)
 def test_wrong_values_are_refused_when_a_configuration_is_composed(override):
     with pytest.raises(InputError, match=REFUSED[override]):
-        compose(["experiment=double_well/mixed", "callbacks={}" if override.startswith("callbacks") else "z=1", override.replace("callbacks.x", "+callbacks.x")])
+        compose(
+            [
+                "experiment=double_well/mixed",
+                "callbacks={}" if override.startswith("callbacks") else "z=1",
+                override.replace("callbacks.x", "+callbacks.x"),
+            ]
+        )
 
 
-@pytest.mark.parametrize(("key", "value"), [("widest", 0), ("widest", 1.5), ("widest", "abc"), ("gain", 0), ("bins", -1)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("widest", 0), ("widest", 1.5), ("widest", "abc"), ("gain", 0), ("bins", -1)]
+)
 def test_values_beside_those_that_the_system_fills_in_are_checked_as_well(key, value):
     with pytest.raises(InputError, match=f"decoder.{key}: expected a .*; found {value!r}"):
         compose(["experiment=ala2/latent", f"decoder.{key}={value}"])
 
 
-@pytest.mark.parametrize(("steps", "epoch_steps", "fitted"), [(300, 500, 300), (1200, 500, 600), (15, 10, 15), (0, 7, 7), (1000, 500, 500)])
+@pytest.mark.parametrize(
+    ("steps", "epoch_steps", "fitted"), [(300, 500, 300), (1200, 500, 600), (15, 10, 15), (0, 7, 7), (1000, 500, 500)]
+)
 def test_epoch_steps_are_fitted_to_steps(steps, epoch_steps, fitted):
-    assert compose(["experiment=double_well/mixed", f"steps={steps}", f"epoch_steps={epoch_steps}"]).epoch_steps == fitted
+    assert (
+        compose(["experiment=double_well/mixed", f"steps={steps}", f"epoch_steps={epoch_steps}"]).epoch_steps == fitted
+    )
 
 
 def test_a_callback_can_be_taken_away_by_null():
@@ -79,7 +91,9 @@ def test_wrong_values_of_every_key_are_refused_in_one_line_or_rightly_accepted()
 
 
 LATE = {
-    "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, _partial_: true, T_max: -1}": "scheduler.T_max: expected a number >= 0; found -1",
+    "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, _partial_: true, T_max: -1}": (
+        "scheduler.T_max: expected a number >= 0; found -1"
+    ),
     "optimizer.lr=0": "optimizer.lr: expected a learning rate > 0 at some step; found 0 at all",
     "scheduler={_target_: torch.optim.lr_scheduler.LambdaLR, _partial_: true}": "scheduler: .*lr_lambda",
     "decoder.hidden=[1000000,1000000]": "decoder: asks for more memory than there is; choose smaller",
@@ -89,4 +103,8 @@ LATE = {
 @pytest.mark.parametrize("override", LATE)
 def test_values_that_only_a_constructor_can_refuse(override):
     with pytest.raises(InputError, match=LATE[override]):
-        build(compose(["experiment=double_well/mixed", *(["decoder=gaussian"] if "decoder" in override else []), override]))
+        build(
+            compose(
+                ["experiment=double_well/mixed", *(["decoder=gaussian"] if "decoder" in override else []), override]
+            )
+        )

@@ -6,7 +6,15 @@ import math
 import pytest
 import torch
 
-from predcg.densities import Majority, MajorityBlocks, SpinBlocks, SpinChain, fine_correlations, fine_magnetisation, log_evidence
+from predcg.densities import (
+    Majority,
+    MajorityBlocks,
+    SpinBlocks,
+    SpinChain,
+    fine_correlations,
+    fine_magnetisation,
+    log_evidence,
+)
 from predcg.errors import InputError
 from predcg.spins import Spins, features
 
@@ -17,11 +25,18 @@ def states(n: int) -> torch.Tensor:
     return torch.tensor(list(itertools.product([-1.0, 1.0], repeat=n)), dtype=torch.float64)
 
 
-@pytest.fixture(params=[(True, 1, 0.0), (True, 3, 0.3), (True, 1, -0.4), (False, 1, 0.0), (False, 2, 0.3), (False, 4, 0.0)], ids=str)
+@pytest.fixture(
+    params=[(True, 1, 0.0), (True, 3, 0.3), (True, 1, -0.4), (False, 1, 0.0), (False, 2, 0.3), (False, 4, 0.0)], ids=str
+)
 def spins(request):
     """Rings and open chains with fields, pairs and triples."""
     periodic, reach, triple = request.param
-    return Spins(torch.randn(N, dtype=torch.float64), 0.5 * torch.randn(reach, dtype=torch.float64), torch.tensor(triple, dtype=torch.float64), periodic)
+    return Spins(
+        torch.randn(N, dtype=torch.float64),
+        0.5 * torch.randn(reach, dtype=torch.float64),
+        torch.tensor(triple, dtype=torch.float64),
+        periodic,
+    )
 
 
 def weights(spins):
@@ -32,7 +47,9 @@ def weights(spins):
         for i, k in itertools.product(range(N), range(1, len(spins.pair) + 1)):
             if spins.periodic or i + k < N:
                 w += spins.pair[k - 1].item() * s[i] * s[(i + k) % N]
-        w += sum(spins.triple.item() * s[i] * s[(i + 1) % N] * s[(i + 2) % N] for i in range(N if spins.periodic else N - 2))
+        w += sum(
+            spins.triple.item() * s[i] * s[(i + 1) % N] * s[(i + 2) % N] for i in range(N if spins.periodic else N - 2)
+        )
         total.append(w)
     return torch.tensor(total, dtype=torch.float64)
 
@@ -58,12 +75,21 @@ def test_correlations_are_exact(spins):
         assert found == pytest.approx((p @ pairs.mean(-1)).item(), abs=1e-10)
 
 
-@pytest.mark.parametrize("draw", [lambda spins, n: spins.sample(n), lambda spins, n: spins.gibbs(torch.ones(n, N, dtype=torch.float64), 60)], ids=["exact", "gibbs"])
+@pytest.mark.parametrize(
+    "draw",
+    [lambda spins, n: spins.sample(n), lambda spins, n: spins.gibbs(torch.ones(n, N, dtype=torch.float64), 60)],
+    ids=["exact", "gibbs"],
+)
 def test_draws_have_the_exact_moments(spins, draw):
     n, p, s = 40_000, weights(spins).softmax(0), states(N)
     x = draw(spins, n)
     assert set(x.unique().tolist()) == {-1.0, 1.0}
-    for measure in (lambda s: s, lambda s: s * s.roll(-1, -1), lambda s: s * s.roll(-3, -1), lambda s: s.prod(-1, keepdim=True)):
+    for measure in (
+        lambda s: s,
+        lambda s: s * s.roll(-1, -1),
+        lambda s: s * s.roll(-3, -1),
+        lambda s: s.prod(-1, keepdim=True),
+    ):
         exact = p @ measure(s)
         error = ((1 - exact**2) / n).sqrt()
         assert ((measure(x).mean(0) - exact).abs() < 5 * error + 1e-9).all()
@@ -122,7 +148,9 @@ def test_information_is_the_covariance_of_the_sums(latent, entries, monkeypatch)
     p = minus_beta_u(latent, states(4)).softmax(0)
     exact = (slopes - p @ slopes).T @ (p.unsqueeze(-1) * (slopes - p @ slopes))
     monkeypatch.setattr("predcg.spins.ENTRIES", entries)
-    assert torch.allclose(latent.information()["energy.weight"], exact, atol=1e-6 if entries else 0.3 * exact.abs().max().item())
+    assert torch.allclose(
+        latent.information()["energy.weight"], exact, atol=1e-6 if entries else 0.3 * exact.abs().max().item()
+    )
 
 
 DECODERS = {"blocks": lambda: SpinBlocks(2, 6, 0.8), "majority": lambda: MajorityBlocks(2, 6)}
@@ -150,7 +178,9 @@ def test_the_map_is_the_majority_and_ties_are_random():
 
 def test_evidence_and_fine_moments_are_sums_over_the_coarse_chain(latent):
     decoder, x, coarse = SpinBlocks(4, 8, 0.8), states(8).float(), states(4)
-    joint = torch.stack([decoder(s.float()).log_prob(x).double() for s in coarse]) + minus_beta_u(latent, coarse).log_softmax(0).unsqueeze(-1)
+    joint = torch.stack([decoder(s.float()).log_prob(x).double() for s in coarse]) + minus_beta_u(
+        latent, coarse
+    ).log_softmax(0).unsqueeze(-1)
     log_p = joint.logsumexp(0)
     assert torch.allclose(log_evidence(latent, decoder, x), log_p, atol=1e-5)
     p = log_p.exp()
@@ -166,8 +196,14 @@ def test_evidence_and_fine_moments_are_sums_over_the_coarse_chain(latent):
         (lambda: Majority(32, 5), "z: expected a divisor of the 32 fine spins"),
         (lambda: SpinBlocks(4, 32, 1.0), r"decoder.agreement: expected a probability θ_cf in \(0, 1\); found 1.0"),
         (lambda: SpinBlocks(4, 32, -0.1), "decoder.agreement"),
-        (lambda: SpinChain(4, 4, False, False, 0.0, 1.0), "latent.reach: expected between 0 and one less than the z = 4 coarse spins; found 4"),
-        (lambda: SpinChain(2, 1, False, True, 0.0, 1.0), "latent.triple: expected at least 3 coarse spins; found z = 2"),
+        (
+            lambda: SpinChain(4, 4, False, False, 0.0, 1.0),
+            "latent.reach: expected between 0 and one less than the z = 4 coarse spins; found 4",
+        ),
+        (
+            lambda: SpinChain(2, 1, False, True, 0.0, 1.0),
+            "latent.triple: expected at least 3 coarse spins; found z = 2",
+        ),
         (lambda: SpinChain(4, 0, False, False, 0.0, 1.0), "latent: expected at least one coupling"),
     ],
 )

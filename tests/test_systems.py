@@ -14,7 +14,17 @@ from openmm import app, unit
 
 from predcg.config import check_figures
 from predcg.errors import InputError
-from predcg.systems import DoubleWell, GaussianMixture, Harmonic, IsingChain, Molecule, MuellerBrown, Peptide, Regularised, System
+from predcg.systems import (
+    DoubleWell,
+    GaussianMixture,
+    Harmonic,
+    IsingChain,
+    Molecule,
+    MuellerBrown,
+    Peptide,
+    Regularised,
+    System,
+)
 from predcg.systems.planar import Planar
 from predcg.systems.trajectory import read_frames, write_frame
 
@@ -60,27 +70,48 @@ VARIANTS = {
     "harmonic": [lambda v=v: Harmonic(v) for v in ([1.0, 2.0], [1.0, 2.1], [1.0, 2.0, 1.0])],
     "gaussian_mixture": [
         lambda v=v: GaussianMixture(*v)
-        for v in (([[0.0], [1.0]], [1.0, 1.0], [1.0, 3.0]), ([[0.0], [1.1]], [1.0, 1.0], [1.0, 3.0]), ([[0.0], [1.0]], [1.0, 1.1], [1.0, 3.0]),
-                  ([[0.0], [1.0]], [1.0, 1.0], [1.0, 2.0]))
+        for v in (
+            ([[0.0], [1.0]], [1.0, 1.0], [1.0, 3.0]),
+            ([[0.0], [1.1]], [1.0, 1.0], [1.0, 3.0]),
+            ([[0.0], [1.0]], [1.0, 1.1], [1.0, 3.0]),
+            ([[0.0], [1.0]], [1.0, 1.0], [1.0, 2.0]),
+        )
     ],
     "ising_chain": [
         lambda v=v: IsingChain(**{"sites": 6, "coupling": 1.5, "reach": 2, "decay": 1.0, "field": 0.3, "beta": 0.5} | v)
-        for v in ({}, {"sites": 7}, {"coupling": 1.4}, {"reach": 1}, {"decay": 2.0}, {"field": 0.2}, {"beta": 0.4}, {"periodic": False})
+        for v in (
+            {},
+            {"sites": 7},
+            {"coupling": 1.4},
+            {"reach": 1},
+            {"decay": 2.0},
+            {"field": 0.2},
+            {"beta": 0.4},
+            {"periodic": False},
+        )
     ],
     "regularised": [lambda v=v: Regularised(Harmonic([v[0]]), v[1]) for v in ((1.0, 5.0), (1.5, 5.0), (1.0, 6.0))],
     "molecule": [
         lambda v=v: Molecule("ala2.pdb", v[0], v[1])
-        for v in ((["amber96.xml", "amber96_obc.xml"], 330.0), (["amber96.xml", "amber96_obc.xml"], 331.0), (["amber96.xml", "implicit/hct.xml"], 330.0))
+        for v in (
+            (["amber96.xml", "amber96_obc.xml"], 330.0),
+            (["amber96.xml", "amber96_obc.xml"], 331.0),
+            (["amber96.xml", "implicit/hct.xml"], 330.0),
+        )
     ],
     "peptide": [lambda v=v: Peptide(v, ["amber96.xml"], 300.0) for v in ("ACE-A-NME", "ACE-G-NME")],
-}  # fmt: skip
+}
 
 
 def test_every_kind_of_system_has_variants():
     def kinds(kind):
-        return {kind} | {one for child in kind.__subclasses__() if child.__module__.startswith("predcg.") for one in kinds(child)}
+        return {kind} | {
+            one for child in kind.__subclasses__() if child.__module__.startswith("predcg.") for one in kinds(child)
+        }
 
-    assert {type(made()) for variants in VARIANTS.values() for made in variants} == {one for one in kinds(System) if not inspect.isabstract(one) and one is not Planar}
+    assert {type(made()) for variants in VARIANTS.values() for made in variants} == {
+        one for one in kinds(System) if not inspect.isabstract(one) and one is not Planar
+    }
 
 
 @pytest.mark.parametrize("kind", VARIANTS)
@@ -111,7 +142,9 @@ def test_exact_samples_have_the_exact_moments(solvable):
 
 def test_log_z_agrees_with_importance_sampling(solvable):
     sample = solvable.sample(20_000)
-    proposal = torch.distributions.MultivariateNormal(sample.mean(0), 2 * sample.T.cov() + 0.5 * torch.eye(solvable.size))
+    proposal = torch.distributions.MultivariateNormal(
+        sample.mean(0), 2 * sample.T.cov() + 0.5 * torch.eye(solvable.size)
+    )
     x = proposal.sample((400_000,))
     log_w = (-solvable(x) - proposal.log_prob(x)).double()
     log_z = log_w.logsumexp(0).item() - math.log(len(log_w))
@@ -131,7 +164,9 @@ def test_double_well_knows_the_answers_of_the_source():
     assert exact["sd_x1"] == pytest.approx(math.sqrt(np.trapezoid((axis - mean) ** 2 * weight, axis) / z1), abs=1e-8)
     right = np.where(axis > 0.1674, weight, 0)
     assert exact["p_right"] == pytest.approx(np.trapezoid(right, axis) / z1, rel=1e-3)
-    assert DoubleWell().log_z(0.3) == pytest.approx(math.log(np.trapezoid(weight**0.3, axis) * math.sqrt(2 * math.pi / 0.3)), abs=1e-8)
+    assert DoubleWell().log_z(0.3) == pytest.approx(
+        math.log(np.trapezoid(weight**0.3, axis) * math.sqrt(2 * math.pi / 0.3)), abs=1e-8
+    )
 
 
 def brute(system, beta: float, reach: float, points: int = 1501) -> dict[str, float]:
@@ -146,9 +181,12 @@ def brute(system, beta: float, reach: float, points: int = 1501) -> dict[str, fl
 
 
 PLANAR = {
-    "double well": (DoubleWell(), 100.0), "stiff": (DoubleWell(d=400.0), 20.0), "soft and asymmetric": (DoubleWell(b=2.0, c=0.5, d=0.25), 200.0),
-    "Müller-Brown": (MuellerBrown(), 9.0), "Müller-Brown, hot": (MuellerBrown(beta=0.02), 9.0),
-}  # fmt: skip
+    "double well": (DoubleWell(), 100.0),
+    "stiff": (DoubleWell(d=400.0), 20.0),
+    "soft and asymmetric": (DoubleWell(b=2.0, c=0.5, d=0.25), 200.0),
+    "Müller-Brown": (MuellerBrown(), 9.0),
+    "Müller-Brown, hot": (MuellerBrown(beta=0.02), 9.0),
+}
 
 
 @pytest.mark.parametrize("beta", [0.01, 0.1, 1.0])
@@ -206,7 +244,10 @@ def test_mueller_brown_has_the_known_stationary_points():
 def test_mueller_brown_pmf_agrees_with_the_published_one():
     truth = SHARED / "mb_ground_truth.json"
     if not truth.exists():
-        pytest.skip(f"the published free energy is not here ({truth.name}); test_mueller_brown_pmf_agrees_with_sampling needs nothing")
+        pytest.skip(
+            f"the published free energy is not here ({truth.name}); test_mueller_brown_pmf_agrees_with_sampling needs"
+            " nothing"
+        )
     content = json.loads(truth.read_text())
     centres, reference = torch.tensor(content["s_center"]), np.array(content["F_minus_min_kT"])
     assert MuellerBrown().pmf(centres).numpy() == pytest.approx(reference, abs=1e-4)
@@ -232,7 +273,9 @@ def test_molecule_agrees_with_openmm_and_is_in_kt(ala2):
     for frame, energy, force in zip(x.detach().numpy(), u, gradient, strict=True):
         context.setPositions(frame.reshape(-1, 3))
         state = context.getState(energy=True, forces=True)
-        assert energy.item() * kt == pytest.approx(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole), abs=1e-6)
+        assert energy.item() * kt == pytest.approx(
+            state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole), abs=1e-6
+        )
         expected = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer).reshape(-1)
         assert -force.numpy() * kt == pytest.approx(expected, abs=1e-6)
 
@@ -250,27 +293,51 @@ def test_shipped_structure_is_l_alanine_with_a_model_in_each_basin(ala2):
     handedness = (torch.linalg.cross(c - n, cb - n) * (ha - n)).sum(-1)
     assert (handedness < 0).all()
     assert ala2.label(ala2.models).tolist() == [1, 2, 0]
-    assert [atom.name for atom in ala2.topology.atoms][6:16] == ["N", "H", "CA", "HA", "CB", "HB1", "HB2", "HB3", "C", "O"]
+    assert [atom.name for atom in ala2.topology.atoms][6:16] == [
+        "N",
+        "H",
+        "CA",
+        "HA",
+        "CB",
+        "HB1",
+        "HB2",
+        "HB3",
+        "C",
+        "O",
+    ]
     assert ala2.frame == [6, 8, 14]
 
 
 def test_basins_are_the_boxes_of_the_source(ala2):
     authors = SHARED / "schoberl_ala2_500.txt"
     if not authors.exists():
-        pytest.skip("the authors' frames are not here; test_shipped_structure_is_l_alanine_with_a_model_in_each_basin needs nothing")
+        pytest.skip(
+            "the authors' frames are not here; test_shipped_structure_is_l_alanine_with_a_model_in_each_basin needs"
+            " nothing"
+        )
     label = ala2.label(read_frames(str(authors), ala2, "angstrom"))
     assert [(label == index).sum().item() for index in (0, 1, 2, -1)] == [12, 256, 142, 90]
 
 
 def test_basins_are_boxes_on_a_circle():
     """On random configurations, whose dihedrals are anywhere, against mdtraj's angles and all shifts by whole turns."""
-    boxes = {"across": {"phi": [170, 40], "psi": [-175, 60]}, "all psi": {"phi": [-60, 25], "psi": [0, 180]}, "far": {"phi": [420, 20], "psi": [10, 90]}}
+    boxes = {
+        "across": {"phi": [170, 40], "psi": [-175, 60]},
+        "all psi": {"phi": [-60, 25], "psi": [0, 180]},
+        "far": {"phi": [420, 20], "psi": [10, 90]},
+    }
     molecule, x = Molecule("ala2.pdb", ["amber96.xml"], 300.0, boxes), 0.1 * torch.randn(4000, 66)
     frames = mdtraj.Trajectory(x.view(-1, 22, 3).numpy(), molecule.topology)
-    angles = {"phi": np.degrees(mdtraj.compute_phi(frames)[1][:, 0]), "psi": np.degrees(mdtraj.compute_psi(frames)[1][:, 0])}
+    angles = {
+        "phi": np.degrees(mdtraj.compute_phi(frames)[1][:, 0]),
+        "psi": np.degrees(mdtraj.compute_psi(frames)[1][:, 0]),
+    }
     expected = np.full(4000, -1)
     for index, box in enumerate(boxes.values()):
-        inside = [np.min([abs(angles[name] + turn - centre) for turn in (-720, -360, 0, 360, 720)], 0) <= half for name, (centre, half) in box.items()]
+        inside = [
+            np.min([abs(angles[name] + turn - centre) for turn in (-720, -360, 0, 360, 720)], 0) <= half
+            for name, (centre, half) in box.items()
+        ]
         expected[inside[0] & inside[1]] = index
     assert (np.bincount(expected + 1, minlength=4) > 50).all()
     assert (molecule.label(x).numpy() == expected).mean() > 0.999  # but for rounding at the edges
@@ -343,7 +410,10 @@ def test_a_broken_configuration_spoils_no_other(system):
 
 def test_a_regularised_system_hands_on_what_is_not_finite():
     tamed, x = Regularised(Harmonic([1.0]), 8.0), torch.tensor([[2.0], [math.nan], [math.inf]])
-    assert tamed.unchecked(x).isfinite().tolist() == [True, False, False] and int(tamed.evaluations) == int(tamed.system.evaluations) == 3
+    assert (
+        tamed.unchecked(x).isfinite().tolist() == [True, False, False]
+        and int(tamed.evaluations) == int(tamed.system.evaluations) == 3
+    )
     with pytest.raises(FloatingPointError, match="configuration 1"):
         tamed(x)
 
@@ -352,9 +422,15 @@ def test_a_frame_is_written_as_pdb_where_it_can_be(ala2, tmp_path):
     x = ala2.start(1)[0]
     file = write_frame(tmp_path / "worst", ala2, x)
     back = mdtraj.load(str(file))
-    assert file.name == "worst.pdb" and [atom.name for atom in back.topology.atoms] == [atom.name for atom in ala2.topology.atoms]
+    assert file.name == "worst.pdb" and [atom.name for atom in back.topology.atoms] == [
+        atom.name for atom in ala2.topology.atoms
+    ]
     assert back.xyz.reshape(-1) == pytest.approx(x.numpy(), abs=1e-4)
-    for system, broken in ((ala2, torch.full((66,), math.nan)), (ala2, torch.full((66,), -1e4)), (DoubleWell(), torch.ones(2))):
+    for system, broken in (
+        (ala2, torch.full((66,), math.nan)),
+        (ala2, torch.full((66,), -1e4)),
+        (DoubleWell(), torch.ones(2)),
+    ):
         file = write_frame(tmp_path / "worst", system, broken)
         assert file.name == "worst.npy" and np.array_equal(np.load(file), broken.numpy(), equal_nan=True)
 

@@ -42,14 +42,18 @@ def test_the_loader_without_frames_still_counts_steps():
 
 
 def test_minibatches_of_weighted_frames_have_the_weighted_mean():
-    """Weights over four decades: normalised minibatch by minibatch the mean would be far off; here it is right within the noise of resampling."""
+    """Weights over four decades: normalised minibatch by minibatch the mean would be far off; here it is right within
+    the noise of resampling.
+    """
     w = 10 ** torch.linspace(-2, 2, 200)
     batch = Batch(torch.arange(200.0).unsqueeze(-1), w)
     exact = batch.mean(batch.x[:, 0]).item()
     steps = list(Loader(batch, batch_size=8, steps=25 * 40))
     assert all(len(set(step.w.tolist())) == 1 for step in steps)
     means = torch.tensor([step.mean(step.x[:, 0]) for step in steps])
-    naive = torch.stack([part.mean(part.x[:, 0]) for part in (batch.frames(torch.randperm(200)[:8]) for _ in range(1000))])
+    naive = torch.stack(
+        [part.mean(part.x[:, 0]) for part in (batch.frames(torch.randperm(200)[:8]) for _ in range(1000))]
+    )
     assert abs(naive.mean().item() - exact) > 10  # what this is for
     assert means.mean().item() == pytest.approx(exact, abs=0.5)
     passes = torch.cat([step.x[:, 0] for step in steps]).view(40, 200)
@@ -130,7 +134,9 @@ def test_replay_and_averaged_weights_resume_bit_by_bit(stop, linear, tmp_path):
     def training(folder, *callbacks):
         replay = Replay(ForwardKL(2), size=1, batch_size=8, frames=16, keep=2, every=2, samples=3)
         average = EMAWeightAveraging(decay=0.9, use_buffers=False)
-        return train(linear, tmp_path / folder, 25, [average, *callbacks], Mixed(0.5, replay, ReverseKL(16), target_alpha=1.0))
+        return train(
+            linear, tmp_path / folder, 25, [average, *callbacks], Mixed(0.5, replay, ReverseKL(16), target_alpha=1.0)
+        )
 
     whole = training("whole")
     with pytest.raises(KeyboardInterrupt):
@@ -140,7 +146,9 @@ def test_replay_and_averaged_weights_resume_bit_by_bit(stop, linear, tmp_path):
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
         assert torch.equal(value, last["state_dict"][name]), name  # which is what a run is loaded from
-    assert not torch.equal(last["state_dict"]["model.decoder.mean.weight"], last["current_model_state"]["model.decoder.mean.weight"])
+    assert not torch.equal(
+        last["state_dict"]["model.decoder.mean.weight"], last["current_model_state"]["model.decoder.mean.weight"]
+    )
 
 
 def test_the_last_checkpoint_is_the_last_also_when_the_held_out_loss_rises(linear, tmp_path):
@@ -152,13 +160,17 @@ def test_the_last_checkpoint_is_the_last_also_when_the_held_out_loss_rises(linea
 
 
 def test_the_best_checkpoint_has_the_highest_held_out_bound_without_the_prior_at_the_target(linear, tmp_path):
-    """The prior pulls the weights towards zero all the time: with it, the first epoch would be the worst. Before β = 1, bounds are of other targets."""
+    """The prior pulls the weights towards zero all the time: with it, the first epoch would be the worst. Before β = 1,
+    bounds are of other targets.
+    """
 
     class Kept(pl.Callback):
         states = {}
 
         def on_train_epoch_end(self, trainer, module):
-            self.states[trainer.global_step] = {name: value.detach().clone() for name, value in module.state_dict().items()}
+            self.states[trainer.global_step] = {
+                name: value.detach().clone() for name, value in module.state_dict().items()
+            }
 
     for folder, weight in (("flat", 0.0), ("prior", 10.0)):
         train(linear, tmp_path / folder, 60, [Kept()], prior=Gaussian(weight=weight, tau=5.0))
@@ -177,7 +189,9 @@ def test_the_best_checkpoint_has_the_highest_held_out_bound_without_the_prior_at
 
 @pytest.mark.parametrize("stop", [8, 13, 18])
 def test_a_resumed_training_knows_which_checkpoint_was_the_best(stop, linear, tmp_path, monkeypatch):
-    """Bounds on held-out frames that fall from the first epoch on: what is kept is the first epoch's, also where the run is interrupted right after it."""
+    """Bounds on held-out frames that fall from the first epoch on: what is kept is the first epoch's, also where the
+    run is interrupted right after it.
+    """
     bounds = {5: -1.0, 10: -2.0, 15: -1.5, 20: -3.0}
     measure = Training._measure
 
@@ -196,11 +210,20 @@ def test_a_resumed_training_knows_which_checkpoint_was_the_best(stop, linear, tm
 @pytest.mark.parametrize("held", [3, 0])
 @pytest.mark.parametrize("stop", [8, 13, 19])
 def test_every_callbacks_state_and_every_counter_is_that_of_an_uninterrupted_training(stop, held, linear, tmp_path):
-    """All of the last checkpoint but the names of files: with held-out frames and without, when epochs once ended one step late."""
+    """All of the last checkpoint but the names of files: with held-out frames and without, when epochs once ended one
+    step late.
+    """
 
     def training(folder, *callbacks):
         average = EMAWeightAveraging(decay=0.9, use_buffers=False)
-        return train(linear, folder, 25, [average, Converged(window=3, tolerance=1e-9), *callbacks], objective=ReverseKL(16), held=held)
+        return train(
+            linear,
+            folder,
+            25,
+            [average, Converged(window=3, tolerance=1e-9), *callbacks],
+            objective=ReverseKL(16),
+            held=held,
+        )
 
     training(tmp_path / "whole")
     # In a folder of the same name, since the states of checkpoint callbacks hold it.
@@ -318,7 +341,11 @@ def test_history_goes_on_where_it_was_cut(tmp_path):
     resumed.truncate(1)
     resumed.log_metrics({"loss": 9.0}, 2)
     resumed.save()
-    assert read_history(tmp_path / "metrics.csv") == [{"step": 0, "loss": 0.0}, {"step": 1, "loss": 1.0}, {"step": 2, "loss": 9.0}]
+    assert read_history(tmp_path / "metrics.csv") == [
+        {"step": 0, "loss": 0.0},
+        {"step": 1, "loss": 1.0},
+        {"step": 2, "loss": 9.0},
+    ]
 
 
 def test_bounds_need_no_more_than_the_system(tmp_path):
@@ -347,7 +374,13 @@ def test_lightning_carries_and_computes_nothing(clip, tmp_path):
     def begin():
         torch.manual_seed(7)
         objective = Mixed(0.5, ForwardKL(2), ReverseKL(16))
-        return Training(Linear().model(), Harmonic([1.0]), Gaussian(weight=0.1), objective, lambda p: torch.optim.Adam(p, 1e-2, fused=True))
+        return Training(
+            Linear().model(),
+            Harmonic([1.0]),
+            Gaussian(weight=0.1),
+            objective,
+            lambda p: torch.optim.Adam(p, 1e-2, fused=True),
+        )
 
     def trainer(**more):
         return pl.Trainer(max_steps=12, max_epochs=-1, accelerator="cpu", devices=1, gradient_clip_val=clip, **more)
@@ -385,12 +418,14 @@ def test_growth_is_that_of_the_exact_divergence(beta, raised, linear):
 
 
 def test_the_error_of_a_ratio_is_its_spread_over_repetitions(linear):
-    ratios, errors = zip(*(overlap(linear.model(), Harmonic([1.3]), 0.5, 500).log_ratio(0.5) for _ in range(400)), strict=True)
+    ratios, errors = zip(
+        *(overlap(linear.model(), Harmonic([1.3]), 0.5, 500).log_ratio(0.5) for _ in range(400)), strict=True
+    )
     assert torch.tensor(errors).mean().item() == pytest.approx(torch.tensor(ratios).std().item(), rel=0.15)
 
 
 def test_draws_without_a_finite_energy_weigh_nothing(linear):
-    """A wall at 0 halves Z, and what remains is symmetric: the divergence from the draws on this side is what it was."""
+    """A wall at 0 halves Z, and what remains is symmetric: the divergence from draws on this side is what it was."""
 
     class Half(Harmonic):
         def energy(self, x):
@@ -406,7 +441,9 @@ QUICK = {"steps": 10, "most": 40, "block": 5, "draws": 4000}
 
 
 def test_adaptive_tempering_sums_log_z_to_the_exact_one(linear, tmp_path):
-    train(linear, tmp_path, 200, objective=ReverseKL(64), tempering=AdaptiveTempering(start=0.3, increment=0.2, **QUICK))
+    train(
+        linear, tmp_path, 200, objective=ReverseKL(64), tempering=AdaptiveTempering(start=0.3, increment=0.2, **QUICK)
+    )
     rows = [row for row in read_history(tmp_path / "metrics.csv") if "tempering/beta" in row]
     assert rows[-1]["step"] == 200 and rows[-1]["tempering/beta"] == 1.0
     for one, following in pairwise(rows):
@@ -417,12 +454,20 @@ def test_adaptive_tempering_sums_log_z_to_the_exact_one(linear, tmp_path):
     for row in rows:
         for key in ("log_z", "log_z_direct"):
             exact = 0.5 * math.log(2 * math.pi / row["tempering/beta"])
-            assert row[f"sample/{key}"] == pytest.approx(exact, abs=4 * row[f"sample/{key}_error"] + 1e-4), (row["step"], key)
+            assert row[f"sample/{key}"] == pytest.approx(exact, abs=4 * row[f"sample/{key}_error"] + 1e-4), (
+                row["step"],
+                key,
+            )
 
 
 def test_backtracking_ends_in_a_forced_rise(linear, tmp_path):
     """The model is wider than the target, so that every rise takes the target further away."""
-    train(linear, tmp_path, 39, tempering=AdaptiveTempering(start=0.8, increment=0.05, threshold=1e-9, **QUICK | {"most": 20}))
+    train(
+        linear,
+        tmp_path,
+        39,
+        tempering=AdaptiveTempering(start=0.8, increment=0.05, threshold=1e-9, **QUICK | {"most": 20}),
+    )
     rows = {row["step"]: row for row in read_history(tmp_path / "metrics.csv") if "tempering/beta" in row}
     assert {step for step, row in rows.items() if row["tempering/rise"] > 0} == {20}
     assert rows[20]["tempering/forced"] == 1 and rows[20]["tempering/shrunk"] == 9
@@ -430,7 +475,9 @@ def test_backtracking_ends_in_a_forced_rise(linear, tmp_path):
 
 
 def test_too_few_effective_draws_forbid_a_rise(linear, tmp_path):
-    """At β = 0.002 the target is 14 times wider than the model, and raising β would bring it closer: the growth is negative."""
+    """At β = 0.002 the target is 14 times wider than the model, and raising β would bring it closer: the growth is
+    negative.
+    """
     train(linear, tmp_path, 20, tempering=AdaptiveTempering(start=0.002, **QUICK | {"most": 20, "draws": 100}))
     row = next(row for row in read_history(tmp_path / "metrics.csv") if row["step"] == 20)
     assert row["tempering/growth"] < 0 and row["tempering/forced"] == 1
@@ -447,20 +494,45 @@ def test_all_state_of_adaptive_tempering_is_in_the_checkpoint(linear, tmp_path):
 
 
 def test_adaptive_tempering_is_checked():
-    for wrong in ({"start": 0.0}, {"growth": 1.0}, {"threshold": 0.0}, {"steps": 5, "block": 10}, {"most": 10}, {"draws": 10}):
+    for wrong in (
+        {"start": 0.0},
+        {"growth": 1.0},
+        {"threshold": 0.0},
+        {"steps": 5, "block": 10},
+        {"most": 10},
+        {"draws": 10},
+    ):
         with pytest.raises(InputError, match=next(iter(wrong))):
             AdaptiveTempering(**wrong)
 
 
 def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
     """SIGKILL at an arbitrary moment after the first checkpoint, in a process of its own, as users have it."""
-    settings = {"_target_": "predcg.training.AdaptiveTempering", "start": 1e-4, "increment": 0.02, "steps": 10, "most": 20, "block": 5, "draws": 500}
+    settings = {
+        "_target_": "predcg.training.AdaptiveTempering",
+        "start": 1e-4,
+        "increment": 0.02,
+        "steps": 10,
+        "most": 20,
+        "block": 5,
+        "draws": 500,
+    }
     command = [
-        *(sys.executable, "-m", "predcg.run", "experiment=double_well/forward_kl", "objective=reverse_kl", "acquisition=none", "objective.samples=64"),
+        *(
+            sys.executable,
+            "-m",
+            "predcg.run",
+            "experiment=double_well/forward_kl",
+            "objective=reverse_kl",
+            "acquisition=none",
+            "objective.samples=64",
+        ),
         *("steps=600", "epoch_steps=20", "trainer.log_every_n_steps=1", "logger=none", "figures=[training]"),
         *(f"+callbacks.tempering.{key}={value}" for key, value in settings.items()),
     ]
-    process = subprocess.Popen([*command, "folder=killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "folder=killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     last = tmp_path / "killed/checkpoints/last.ckpt"
     while not last.exists() and process.poll() is None:
         time.sleep(0.001)
@@ -479,12 +551,18 @@ def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
     assert rows == whole
     raised = [row["step"] for row in rows if row.get("tempering/rise", 0) > 0]
     raised = [at for at in raised if at < 600]  # at the last step there is none after it
-    assert any(at > step for at in raised) and len({row["train/beta"] for row in rows if "train/beta" in row}) == len(raised) + 1
+    assert (
+        any(at > step for at in raised)
+        and len({row["train/beta"] for row in rows if "train/beta" in row}) == len(raised) + 1
+    )
 
 
 def snapshots(folder):
     """Content by step."""
-    return {int(file.stem.removeprefix("step=")): torch.load(file, weights_only=True) for file in (folder / "snapshots").iterdir()}
+    return {
+        int(file.stem.removeprefix("step=")): torch.load(file, weights_only=True)
+        for file in (folder / "snapshots").iterdir()
+    }
 
 
 class Seen(pl.Callback):

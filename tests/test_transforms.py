@@ -10,7 +10,17 @@ from predcg.errors import InputError
 from predcg.observables import Angles, Distances
 from predcg.systems import Peptide
 from predcg.systems.chirality import census
-from predcg.transforms import Capped, Chain, Harmonics, Identity, InternalCoordinates, RigidFrame, Superposition, Unit, Whitening
+from predcg.transforms import (
+    Capped,
+    Chain,
+    Harmonics,
+    Identity,
+    InternalCoordinates,
+    RigidFrame,
+    Superposition,
+    Unit,
+    Whitening,
+)
 
 
 def whitening(x):
@@ -31,7 +41,9 @@ def transform(request, frames, ala2):
         "rigid_frame": lambda: RigidFrame([6, 8, 14]),
         "unit": lambda: Unit(0.1),
         "whitening": lambda: whitening(frames),
-        "chain": lambda: Chain([RigidFrame([6, 8, 14]), Unit(0.1), whitening(Unit(0.1)(RigidFrame([6, 8, 14])(frames)))]),
+        "chain": lambda: Chain(
+            [RigidFrame([6, 8, 14]), Unit(0.1), whitening(Unit(0.1)(RigidFrame([6, 8, 14])(frames)))]
+        ),
         "superposition": lambda: Superposition(frames[0].tolist()).double(),
         "internal": lambda: InternalCoordinates(ala2.frame, ala2.zmatrix),
         "capped": lambda: Capped(3.0),
@@ -58,7 +70,9 @@ def test_log_determinant_of_square_maps_agrees_with_autograd(kind, frames):
     transform = {"identity": Identity(), "unit": Unit(0.1), "whitening": whitening(frames)}[kind]
     jacobian = torch.autograd.functional.jacobian(transform, frames[0])
     expected = torch.linalg.slogdet(jacobian).logabsdet
-    assert transform.log_abs_det_jacobian(frames[0], transform(frames[0])).item() == pytest.approx(expected.item(), abs=1e-6)
+    assert transform.log_abs_det_jacobian(frames[0], transform(frames[0])).item() == pytest.approx(
+        expected.item(), abs=1e-6
+    )
 
 
 def test_rigid_frame_freezes_the_six_coordinates_of_the_source(frames):
@@ -70,7 +84,9 @@ def test_rigid_frame_freezes_the_six_coordinates_of_the_source(frames):
 
 
 def test_rigid_frame_jacobian_is_the_volume_element_of_rigid_motion(frames):
-    """|dx / d(y, translation, rotation)| by autograd, where rotations near the identity have Haar measure dω / 8π² · 8π²."""
+    """|dx / d(y, translation, rotation)| by autograd, where rotations near the identity have Haar measure dω / 8π² ·
+    8π².
+    """
     transform = RigidFrame([6, 8, 14])
     y = transform(frames[0])
 
@@ -88,7 +104,9 @@ def test_rigid_frame_jacobian_is_the_volume_element_of_rigid_motion(frames):
 
 
 def test_rigid_frame_density_gives_the_exact_partition_function():
-    """Three atoms held by springs: ∫ exp(-u) over shapes and rotations, by quadrature in y, equals the Gaussian integral."""
+    """Three atoms held by springs: ∫ exp(-u) over shapes and rotations, by quadrature in y, equals the Gaussian
+    integral.
+    """
     transform, k = RigidFrame([0, 1, 2]), 3.0
     line = torch.linspace(0, 5, 121, dtype=torch.double)[1:]
     both_signs = torch.cat([-line.flip(0), torch.zeros(1, dtype=torch.double), line])
@@ -123,7 +141,9 @@ def test_superposition_is_centred_and_closest(frames):
     y = Superposition(frames[0].tolist()).double()(frames).view(80, 22, 3)
     assert y.mean(1).abs().max() < 1e-10
     best = ((y - reference) ** 2).sum((1, 2))
-    turn = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.02, 0.0], [-0.02, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.double))
+    turn = torch.linalg.matrix_exp(
+        torch.tensor([[0.0, 0.02, 0.0], [-0.02, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.double)
+    )
     assert (best <= ((y @ turn - reference) ** 2).sum((1, 2))).all()
 
 
@@ -165,7 +185,9 @@ def test_torsions_are_those_of_mdtraj(peptide):
     internal = InternalCoordinates(peptide.frame, peptide.zmatrix)
     x = peptide.models.double()
     frame = mdtraj.Trajectory(x.view(1, -1, 3).numpy(), peptide.topology)
-    rows = [row for row, bounds in zip(peptide.zmatrix["atoms"], peptide.zmatrix["ranges"], strict=True) if bounds is None]
+    rows = [
+        row for row, bounds in zip(peptide.zmatrix["atoms"], peptide.zmatrix["ranges"], strict=True) if bounds is None
+    ]
     assert len(rows) == len(peptide.zmatrix["folds"]) == internal.periodic
     found = torch.from_numpy(mdtraj.compute_dihedrals(frame, rows)).double()
     assert torch.allclose(internal(x)[:, : len(rows)], found, atol=1e-5)
@@ -199,7 +221,10 @@ def test_the_mirror_image_has_density_zero(ala2):
 
 def test_bonds_start_at_the_lengths_and_widths_of_the_force_field(ala2):
     """A step of a thousandth of a width, by finite differences."""
-    internal, bonds = InternalCoordinates(ala2.frame, ala2.zmatrix), torch.tensor(ala2.zmatrix["bonds"], dtype=torch.float64)
+    internal, bonds = (
+        InternalCoordinates(ala2.frame, ala2.zmatrix),
+        torch.tensor(ala2.zmatrix["bonds"], dtype=torch.float64),
+    )
     pairs = Distances([ala2.frame[:2], ala2.frame[1:], *(row[:2] for row in ala2.zmatrix["atoms"])])
     y = torch.zeros(60, dtype=torch.float64)
     step = y.clone()

@@ -1,8 +1,10 @@
-"""Wrong values for every key of every shipped experiment: each is refused in one line before anything is made, or rightly accepted.
+"""Wrong values for every key of every shipped experiment: each is refused in one line before anything is made, or
+rightly accepted.
 
     python experiments/reliability/bad_values.py [every]
 
-tries all of them, or every so many; prints the row of the kept table and, above it, what ended otherwise; exits with 1 where something did.
+tries all of them, or every so many; prints the row of the kept table and, above it, what ended otherwise; exits with 1
+where something did.
 """
 
 import inspect
@@ -61,7 +63,11 @@ def bad_values() -> Iterator[Wrong]:
             if isinstance(found, dict):
                 texts += [f"{{a: {one}}}" for one in INSIDE]
             default = inspect.signature(get_object(target)).parameters.get(name) if target else None
-            optional = default.default is None if default else not isinstance(found, bool | int | float) and path not in ("checkpoint", "figures")
+            optional = (
+                default.default is None
+                if default
+                else not isinstance(found, bool | int | float) and path not in ("checkpoint", "figures")
+            )
             yield from (Wrong(experiment, path, text, found, optional) for text in texts)
 
 
@@ -78,8 +84,8 @@ def outcome(wrong: Wrong) -> str:
 def may_be_accepted(wrong: Wrong) -> bool:
     """Whether a value is right, by what ships and the defaults of constructors, not by their annotations.
 
-    null where it is the default; a number where there is one, whole where that is, below 0 where it has a sign; true where there is true or false; text
-    where there is text; a list of text where there is one.
+    null where it is the default; a number where there is one, whole where that is, below 0 where it has a sign; true
+    where there is true or false; text where there is text; a list of text where there is one.
     """
     ships, name = wrong.shipped, wrong.path.rpartition(".")[2]
     number = ships is None or (isinstance(ships, int | float) and not isinstance(ships, bool))
@@ -115,7 +121,10 @@ def main(every: int = 1) -> int:
         if kind not in ("refused", "accepted"):
             print(kind, *wrong.overrides(), sep=" | ", flush=True)
     others = told.total() - told["refused"] - told["accepted"]
-    print(f"| wrong values of every key | {told.total()} | refused in one line {told['refused']}, rightly accepted {told['accepted']}, others {others} | {time.perf_counter() - began:.0f} |")
+    print(
+        f"| wrong values of every key | {told.total()} | refused in one line {told['refused']}, rightly accepted"
+        f" {told['accepted']}, others {others} | {time.perf_counter() - began:.0f} |"
+    )
     return int(others > 0)
 
 

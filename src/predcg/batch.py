@@ -38,9 +38,17 @@ class Batch(_Fields):
     __slots__ = ()
 
     def __new__(
-        cls, x: Tensor, w: Tensor | None = None, z: Tensor | None = None, u: Tensor | None = None, f: Tensor | None = None, beta: Tensor | None = None
+        cls,
+        x: Tensor,
+        w: Tensor | None = None,
+        z: Tensor | None = None,
+        u: Tensor | None = None,
+        f: Tensor | None = None,
+        beta: Tensor | None = None,
     ) -> "Batch":
-        return super().__new__(cls, x, torch.ones(x.shape[0], dtype=x.dtype, device=x.device) if w is None else w, z, u, f, beta)
+        return super().__new__(
+            cls, x, torch.ones(x.shape[0], dtype=x.dtype, device=x.device) if w is None else w, z, u, f, beta
+        )
 
     @classmethod
     def of(cls, x: Tensor, u: Tensor | None = None, f: Tensor | None = None, beta: Tensor | None = None) -> "Batch":
@@ -53,7 +61,8 @@ class Batch(_Fields):
 
     @property
     def effective_size(self) -> float:
-        """Kish's (Σ w)² / Σ w², the N of priors and posteriors: so many equally weighted frames would say as much; N where all weights are equal.
+        """Kish's (Σ w)² / Σ w², the N of priors and posteriors: so many equally weighted frames would say as much; N
+        where all weights are equal.
 
         >>> Batch(torch.zeros(3, 1), torch.tensor([2.0, 1.0, 1.0])).effective_size  # 16 / 6
         2.6666666666666665
@@ -68,7 +77,9 @@ class Batch(_Fields):
     def save(self, path: Path) -> None:
         """Write the fields to an `.npz`."""
         with atomic(path) as temporary:
-            np.savez(temporary, **{name: field.cpu().numpy() for name, field in self._asdict().items() if field is not None})
+            np.savez(
+                temporary, **{name: field.cpu().numpy() for name, field in self._asdict().items() if field is not None}
+            )
 
     @classmethod
     def load(cls, path: Path) -> "Batch":

@@ -7,13 +7,15 @@ from itertools import takewhile
 from pathlib import Path
 
 HELP = """\
-predcg {version}: coarse-grained models and collective variables of molecules, from data, from the force field alone, and from both
+predcg {version}: coarse-grained models and collective variables of molecules,
+from data, from the force field alone, and from both
 
 predcg experiment=<name> [group=option ...] [key=value ...]
 
-An experiment selects one option of each group and states what differs; group=option selects another, key=value sets any number in it.
-A run writes outputs/<experiment>/<overrides>/seed-<n>/ (model, metrics, figures, summary) and prints a table. The same command again goes
-on where an interrupted run was; a finished one is skipped.
+An experiment selects one option of each group and states what differs; group=option selects another,
+key=value sets any number in it. A run writes outputs/<experiment>/<overrides>/seed-<n>/ (model, metrics,
+figures, summary) and prints a table. The same command again goes on where an interrupted run was; a
+finished one is skipped.
 
 Experiments
 {experiments}
@@ -22,8 +24,8 @@ Groups and their options
 {groups}
 
 Examples
-  predcg experiment=ala2/forward_kl                                               two collective variables of alanine dipeptide, from its own simulation
-  predcg experiment=ala2/forward_kl --cfg job                                     show every key and its value, run nothing
+  predcg experiment=ala2/forward_kl                                               two collective variables
+  predcg experiment=ala2/forward_kl --cfg job                                     show every key, run nothing
   predcg experiment=ala2/forward_kl acquisition=load acquisition.path=frames.xtc  learn from frames of your own
   predcg experiment=ala2/reverse_kl system=molecule system.pdb=mine.pdb           your molecule, without any data
   predcg -m experiment=double_well/forward_kl prior=flat,ard seed=0,1,2           a sweep: one run for each combination
@@ -43,9 +45,10 @@ predcg-draw {version}: a claim in; picture, numbers and verdict out
 predcg-draw <claim> [<claim> ...] [key=value ...]
 predcg-draw --all [<claim> ...] [force=true]
 
-Runs what is missing of a claim, writes outputs/figures/<claim>.{{png,pdf,json}}, and prints what was found against what was expected, with its source.
-Exits with 1 when a number is out of tolerance. key=value are further overrides of every run, as of predcg. --all keeps the results
-beside the claims of a checkout, and rewrites experiments/README.md.
+Runs what is missing of a claim, writes outputs/figures/<claim>.{{png,pdf,json}}, and prints what was found
+against what was expected, with its source. Exits with 1 when a number is out of tolerance. key=value are
+further overrides of every run, as of predcg. --all keeps the results beside the claims of a checkout, and
+rewrites experiments/README.md.
 
 Claims
 {claims}
@@ -89,8 +92,12 @@ def help_page() -> str:
 
     wide = shutil.get_terminal_size((150, 0)).columns
     options = [(f"  {group:<13} ", ", ".join(found)) for group, found in groups().items()]
-    text = "\n".join(textwrap.fill(line, wide, initial_indent=name, subsequent_indent=" " * len(name)) for name, line in options)
-    return HELP.format(version=version("predcg"), experiments=_described(shipped("conf") / "experiment", wide), groups=text)
+    text = "\n".join(
+        textwrap.fill(line, wide, initial_indent=name, subsequent_indent=" " * len(name)) for name, line in options
+    )
+    return HELP.format(
+        version=version("predcg"), experiments=_described(shipped("conf") / "experiment", wide), groups=text
+    )
 
 
 def draw_help_page() -> str:
@@ -104,5 +111,8 @@ def draw_help_page() -> str:
 def _described(folder: Path, wide: int) -> str:
     found = listing(folder)
     column = max(map(len, found)) + 2
-    told = [textwrap.shorten(description(folder / f"{name}.yaml"), max(wide - column - 2, 30), placeholder=" ...") for name in found]
+    told = [
+        textwrap.shorten(description(folder / f"{name}.yaml"), max(wide - column - 2, 30), placeholder=" ...")
+        for name in found
+    ]
     return "\n".join(f"  {name:<{column}}{line}" for name, line in zip(found, told, strict=True))

@@ -28,7 +28,9 @@ REFUSED = (*OURS, HydraException, OmegaConfBaseException, OSError)
 
 
 def main() -> None:
-    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps. Exits with 2 on bad input, 1 on numbers that are not finite or a figure that fails, 130 on Ctrl-C."""
+    """`predcg experiment=... [group=option] [key=value]`; `-m` for sweeps. Exits with 2 on bad input, 1 on numbers that
+    are not finite or a figure that fails, 130 on Ctrl-C.
+    """
     experiments = listing(shipped("conf") / "experiment")
     _tell(help_page, experiments)
     _complete_experiment(experiments)
@@ -44,7 +46,9 @@ def main() -> None:
 
 
 def draw() -> None:
-    """`predcg-draw <paper>/<figure> [key=value ...]` or `predcg-draw --all`; exits with 1 when a number is out of tolerance."""
+    """`predcg-draw <paper>/<figure> [key=value ...]` or `predcg-draw --all`; exits with 1 when a number is out of
+    tolerance.
+    """
     known = listing(shipped("experiments"))
     _tell(draw_help_page, known)
     everything, arguments = "--all" in sys.argv[1:], [argument for argument in sys.argv[1:] if argument != "--all"]
@@ -55,7 +59,8 @@ def draw() -> None:
             raise InputError(f"figure: expected --all or one of {', '.join(known)}; found none; see predcg-draw --help")
         for name in set(chosen) - set(known):
             raise InputError(unknown("figure", name, known))
-        from predcg.draw import draw as draw_one, draw_all
+        from predcg.draw import draw as draw_one
+        from predcg.draw import draw_all
         from predcg.systems import trusted_code
 
         _house()
@@ -72,22 +77,35 @@ def draw() -> None:
 def _tell(page: Callable[[], str], known: list[str]) -> None:
     """Answer --help, --version or --list, and end."""
     asked = sys.argv[1:]
-    answers = {"--help": page, "-h": page, "--version": lambda: f"predcg {version('predcg')}", "--list": lambda: "\n".join(known)}
+    answers = {
+        "--help": page,
+        "-h": page,
+        "--version": lambda: f"predcg {version('predcg')}",
+        "--list": lambda: "\n".join(known),
+    }
     for flag in answers.keys() & set(asked):
         print(answers[flag]())
         sys.exit(0)
 
 
 def _complete_experiment(known: list[str]) -> None:
-    """Answer the shell where it completes a call without an experiment yet, and end: Hydra needs one to complete the rest, and knows no nested names."""
+    """Answer the shell where it completes a call without an experiment yet, and end: Hydra needs one to complete the
+    rest, and knows no nested names.
+    """
     words = os.environ.get("COMP_LINE", "").split(" ")[1:]
-    if {"-sc", "--shell-completion"} & set(sys.argv[1:2]) and words and not any(word.startswith("experiment=") for word in words[:-1]):
+    if (
+        {"-sc", "--shell-completion"} & set(sys.argv[1:2])
+        and words
+        and not any(word.startswith("experiment=") for word in words[:-1])
+    ):
         print("\n".join(f"experiment={name}" for name in known))
         sys.exit(0)
 
 
 def _house() -> None:
-    """Give the caches and logs of libraries a temporary folder where the user's home cannot be written: wandb's would fail after the training."""
+    """Give the caches and logs of libraries a temporary folder where the user's home cannot be written: wandb's would
+    fail after the training.
+    """
     if not os.access(Path.home(), os.W_OK):
         elsewhere = tempfile.mkdtemp(prefix="predcg_")
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
@@ -110,7 +128,10 @@ def _job(cfg: DictConfig) -> None:
         summary = read_json(folder / "summary.json")
         log.info(table(summary))
         if failed := [name.removesuffix(FAILED) for name in summary if name.endswith(FAILED)]:
-            raise FigureError(f"{', '.join(failed)} failed, the rest of the run is there: {folder}; tracebacks are in figures/<name>.txt")
+            raise FigureError(
+                f"{', '.join(failed)} failed, the rest of the run is there: {folder}; tracebacks are in"
+                " figures/<name>.txt"
+            )
     except (*OURS, OSError) as reason:
         if HydraConfig.get().mode != RunMode.RUN:
             raise  # in a sweep Hydra says which job it was

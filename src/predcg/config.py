@@ -53,7 +53,7 @@ def compose(overrides: list[str]) -> DictConfig:
 
 
 def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
-    """Fill in name, tags and folder from what was chosen, and check every `_target_`; Hydra's own node is left behind."""
+    """Fill in name, tags and folder from what was chosen, check every `_target_`; Hydra's own node is left behind."""
     chosen = hydra_node.runtime.choices
     overrides = label(hydra_node.overrides.task, besides=hydra_node.job.config.override_dirname.exclude_keys)
     if chosen["experiment"].startswith("molecule/"):
@@ -79,18 +79,26 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
 
 def check_sizes(cfg: DictConfig) -> None:
     """Raise InputError on a role whose numbers of coordinates are not x and z."""
-    for role, sizes in {"latent": {"size": "z"}, "decoder": {"context": "z", "size": "x"}, "encoder": {"context": "x", "size": "z"}}.items():
+    for role, sizes in {
+        "latent": {"size": "z"},
+        "decoder": {"context": "z", "size": "x"},
+        "encoder": {"context": "x", "size": "z"},
+    }.items():
         for name, key in sizes.items():
             found = cfg[role].get(name, cfg[key])
             if None not in (found, cfg[key]) and found != cfg[key]:
-                raise InputError(f"{role}.{name}: expected {key} = {cfg[key]}; found {found}; leave it out, or set {key}")
+                raise InputError(
+                    f"{role}.{name}: expected {key} = {cfg[key]}; found {found}; leave it out, or set {key}"
+                )
 
 
 def fit_epochs(cfg: DictConfig) -> None:
     """Make epoch_steps a divisor of steps, the nearest one by ratio, and say so."""
     if cfg.steps % cfg.epoch_steps:
         given, root = cfg.epoch_steps, math.isqrt(cfg.steps)
-        divisors = {divisor for small in range(1, root + 1) if cfg.steps % small == 0 for divisor in (small, cfg.steps // small)}
+        divisors = {
+            divisor for small in range(1, root + 1) if cfg.steps % small == 0 for divisor in (small, cfg.steps // small)
+        }
         cfg.epoch_steps = min(sorted(divisors), key=lambda divisor: abs(math.log(divisor / given)))
         log.info("epoch_steps: %d instead of %d, which does not divide steps = %d", cfg.epoch_steps, given, cfg.steps)
 
@@ -100,12 +108,17 @@ def _of_molecule(system: DictConfig, hydra_node: DictConfig) -> str:
     told = ("system=molecule", "system=peptide", "system.pdb=", "system.sequence=")
     rest = [override for override in hydra_node.overrides.task if not override.lstrip("+").startswith(told)]
     name = label(rest, besides=hydra_node.job.config.override_dirname.exclude_keys)
-    subject = re.sub(r"[^A-Za-z0-9._-]+", ".", str(system.get("sequence") or Path(system.get("pdb") or hydra_node.runtime.choices["system"]).stem))[:60]
+    subject = re.sub(
+        r"[^A-Za-z0-9._-]+",
+        ".",
+        str(system.get("sequence") or Path(system.get("pdb") or hydra_node.runtime.choices["system"]).stem),
+    )[:60]
     return subject if name == "default" else f"{subject}+{name}"
 
 
 def forget(cfg: DictConfig, overrides: list[str], groups: Mapping[str, str]) -> None:
-    """Drop, and say so, what an experiment sets for its own option of a group and another option, chosen on the command line, does not take.
+    """Drop, and say so, what an experiment sets for its own option of a group and another option, chosen on the command
+    line, does not take.
 
     What the command line sets itself stays, and is refused by the constructor.
     """
@@ -118,13 +131,19 @@ def forget(cfg: DictConfig, overrides: list[str], groups: Mapping[str, str]) -> 
 
 
 def _drop(node: Any, path: str, given: set[str]) -> list[str]:
-    """Remove, below this node, what its constructors do not take; return the dotted names. What begins with a name of `given` stays."""
+    """Remove, below this node, what its constructors do not take; return the dotted names. What begins with a name of
+    `given` stays.
+    """
     if not isinstance(node, DictConfig) or path in given:
         return []
     taken, dropped = None, []
     if "_target_" in node:
         parameters = inspect.signature(get_object(node._target_)).parameters
-        taken = None if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) else {*parameters, "_target_", "_partial_"}
+        taken = (
+            None
+            if any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+            else {*parameters, "_target_", "_partial_"}
+        )
     for key in list(node):
         below = f"{path}.{key}"
         if taken is None or key in taken or any(f"{name}.".startswith(f"{below}.") for name in given):
@@ -178,7 +197,9 @@ class Nouns(NamedTuple):
 
 
 def check_figures(names: list[str], system: System, had: set[str]) -> None:
-    """Raise InputError on a figure that does not exist, or that cannot be drawn of a run of this system that will have all that (see figures.runs.HAD)."""
+    """Raise InputError on a figure that does not exist, or that cannot be drawn of a run of this system that will have
+    all that (see figures.runs.HAD).
+    """
     lacking = {}
     for name in names:
         if name not in figures.__all__:
@@ -207,7 +228,9 @@ def will_have(cfg: DictConfig, nouns: Nouns) -> set[str]:
 
 
 def build(cfg: DictConfig) -> Nouns:
-    """Construct the nouns of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix` are filled in from the system."""
+    """Construct the nouns of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix`
+    are filled in from the system.
+    """
     check(cfg)
     system = construct(cfg, "system")
     if cfg.x is not None and cfg.x != system.size:
@@ -221,8 +244,14 @@ def build(cfg: DictConfig) -> Nouns:
             if cfg[key] is None:
                 kind, choose = type(system).__name__, " ".join(f"{role}=gaussian" for role in users)
                 if isinstance(system, Molecule):
-                    raise InputError(f"{users[0]}: expected three bonded atoms off a line, to see the molecule from; {kind} has none; choose {choose}")
-                raise InputError(f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose {choose}")
+                    raise InputError(
+                        f"{users[0]}: expected three bonded atoms off a line, to see the molecule from; {kind} has"
+                        f" none; choose {choose}"
+                    )
+                raise InputError(
+                    f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose"
+                    f" {choose}"
+                )
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
     rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
     callbacks = [callback for callback in (construct(cfg, "callbacks") or {}).values() if callback]
@@ -242,7 +271,9 @@ def construct(cfg: DictConfig, key: str) -> Any:
         return made
     except InterpolationKeyError as reason:  # of another group
         found = f"{str(reason).split(chr(39))[1]}, which is not there in this configuration"
-        raise InputError(f"{key}: {cfg[key]._target_.split('.')[-1]} goes by {found}; choose another {key}, or what has it") from reason
+        raise InputError(
+            f"{key}: {cfg[key]._target_.split('.')[-1]} goes by {found}; choose another {key}, or what has it"
+        ) from reason
     except (HydraException, OmegaConfBaseException, TypeError) as reason:
         text = explain(reason)
         raise InputError(text if re.match(rf"{key}[.:]", text) else f"{key}: {text}") from reason

@@ -58,9 +58,15 @@ def draw_all(names: list[str], overrides: list[str]) -> bool:
     """
     folder = shipped("experiments")
     if folder.parent == Path(__file__).parent:
-        raise InputError("--all: expected a checkout, which keeps the results; found an installed package; clone the repository and pip install -e .")
+        raise InputError(
+            "--all: expected a checkout, which keeps the results; found an installed package; clone the repository and"
+            " pip install -e ."
+        )
     if overrides not in ([], ["force=true"]):
-        raise InputError(f"--all: expected no override but force=true, since a claim says all about its runs; found {' '.join(overrides)}")
+        raise InputError(
+            "--all: expected no override but force=true, since a claim says all about its runs; found"
+            f" {' '.join(overrides)}"
+        )
     chosen, met = names or listing(folder), []
     for name in chosen:
         claim(folder, name)  # refused before any is drawn
@@ -82,7 +88,8 @@ def draw_all(names: list[str], overrides: list[str]) -> bool:
 def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
     """Run what is missing of a claim and draw it; return the picture and the result.
 
-    The result is the claim itself with its `numbers`, which of them are `met`, and where, when and in what time they were made.
+    The result is the claim itself with its `numbers`, which of them are `met`, and where, when and in what time they
+    were made.
     """
     content = claim(shipped("experiments"), name)
     if content["figure"] not in figures.__all__:
@@ -95,7 +102,10 @@ def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
     picture, numbers = getattr(figures, content["figure"])(finished)
     missing = [key for key in content["expect"] if key not in numbers]
     if missing:
-        raise InputError(f"expect: expected numbers of {content['figure']}: {', '.join(numbers) or 'none'}; found {', '.join(missing)}; mend {name}.yaml")
+        raise InputError(
+            f"expect: expected numbers of {content['figure']}: {', '.join(numbers) or 'none'}; found"
+            f" {', '.join(missing)}; mend {name}.yaml"
+        )
     seconds = time.perf_counter() - began + sum(read_json(folder / "summary.json")["wall_time_s"] for folder in folders)
     return picture, content | {
         "numbers": numbers,
@@ -108,7 +118,8 @@ def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
 
 
 def expand(runs: list[list[str]]) -> list[list[str]]:
-    """Every combination of the values that overrides list with commas, the last varying fastest; [a,b] and {a,b} are one value.
+    """Every combination of the values that overrides list with commas, the last varying fastest; [a,b] and {a,b} are
+    one value.
 
     >>> expand([["experiment=e", "figures=[a,b]", "z=1,2", "seed=0,1"]])[1:3]
     [['experiment=e', 'figures=[a,b]', 'z=1', 'seed=1'], ['experiment=e', 'figures=[a,b]', 'z=2', 'seed=0']]

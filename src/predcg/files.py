@@ -51,7 +51,9 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def write_tensors(path: Path, content: dict) -> None:
-    """Write tensors and plain Python in torch's format, atomically. Raises OSError on a full disk, where torch, writing by itself, raises what names no cause."""
+    """Write tensors and plain Python in torch's format, atomically. Raises OSError on a full disk, where torch, writing
+    by itself, raises what names no cause.
+    """
     import torch  # help, which needs this module, does not wait for it
 
     buffer = io.BytesIO()
@@ -61,7 +63,9 @@ def write_tensors(path: Path, content: dict) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove the temporary files that writers killed in a folder have left; to be called while nobody else writes there."""
+    """Remove the temporary files that writers killed in a folder have left; to be called while nobody else writes
+    there.
+    """
     for path in folder.rglob(".*"):
         if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
             path.unlink()
@@ -87,7 +91,9 @@ def read_json(path: Path) -> dict:
 
 @contextmanager
 def locked(path: Path, what: str = "") -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`, which is made and stays; another process waits, and says for `what`. The system frees it when a process dies."""
+    """Hold an exclusive lock on the file `path`, which is made and stays; another process waits, and says for `what`.
+    The system frees it when a process dies.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

@@ -18,7 +18,8 @@ from predcg.inputs import COPIES, INPUTS, contents, keep, recorded
 
 # What may differ between two calls of one run.
 IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures"}
-NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}  # that every configuration of a run has
+# That every configuration of a run has.
+NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}
 PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
 
 
@@ -32,16 +33,22 @@ def is_finished(folder: Path, resolved: dict) -> bool:
         return False
     there = configuration(folder)
     if there is None:
-        raise InputError(f"folder: expected a run folder or none; {folder} has other content, or a config.yaml that cannot be read; choose another folder=...")
+        raise InputError(
+            f"folder: expected a run folder or none; {folder} has other content, or a config.yaml that cannot be read;"
+            " choose another folder=..."
+        )
     if resolved["force"]:
         if folder.is_symlink():
-            raise InputError(f"folder: expected the run folder itself where force=true replaces it; {folder} is a link; give {folder.resolve()}")
+            raise InputError(
+                f"folder: expected the run folder itself where force=true replaces it; {folder} is a link; give"
+                f" {folder.resolve()}"
+            )
         return False
     for key in sorted((resolved.keys() | there.keys()) - IGNORED):
         if resolved.get(key) != there.get(key):
             raise InputError(
-                f"folder: {folder} holds a run of another configuration ({key}: {there.get(key)} there, {resolved.get(key)} now);"
-                " choose another folder=..., or replace it with force=true"
+                f"folder: {folder} holds a run of another configuration ({key}: {there.get(key)} there,"
+                f" {resolved.get(key)} now); choose another folder=..., or replace it with force=true"
             )
     before = recorded(folder)
     for path, now in contents(resolved).items():
@@ -54,7 +61,9 @@ def is_finished(folder: Path, resolved: dict) -> bool:
 
 
 def configuration(folder: Path) -> dict | None:
-    """The configuration of a run folder, None of any other: many programs have a file of this name, and force=true removes the folder."""
+    """The configuration of a run folder, None of any other: many programs have a file of this name, and force=true
+    removes the folder.
+    """
     try:
         found = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError):
@@ -63,7 +72,9 @@ def configuration(folder: Path) -> dict | None:
 
 
 def begin(folder: Path, resolved: dict) -> Path:
-    """Write configuration and input files into an empty folder, or into that of a run which is replaced by force; return the topmost folder made."""
+    """Write configuration and input files into an empty folder, or into that of a run which is replaced by force;
+    return the topmost folder made.
+    """
     if resolved["force"] and folder.exists():  # a run folder: is_finished has refused any other
         shutil.rmtree(folder)
     made = folder
@@ -104,4 +115,6 @@ def commit() -> str | None:
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists() or shutil.which("git") is None:
         return None
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True
+    ).stdout.strip()

@@ -21,7 +21,8 @@ WIDTH_PIXELS, SIZE_BYTES = 1000, 150_000  # at most, of a kept picture: it is a 
 def claim(folder: Path, name: str) -> dict[str, Any]:
     """What the claim <folder>/<name>.yaml says: `runs`, `figure`, `expect`.
 
-    A claim may be somebody else's: what is replaced, what is written where, and whose code is run are said on the command line alone.
+    A claim may be somebody else's: what is replaced, what is written where, and whose code is run are said on the
+    command line alone.
 
     Raises:
         InputError: no such claim, or one that is none.
@@ -32,17 +33,25 @@ def claim(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as reason:
-        raise InputError(f"{path}: expected a claim in plain YAML; found {' '.join(str(reason).split())}; mend the file") from reason
+        raise InputError(
+            f"{path}: expected a claim in plain YAML; found {' '.join(str(reason).split())}; mend the file"
+        ) from reason
     if not isinstance(content, dict) or not content.keys() >= {"runs", "figure", "expect"}:
         raise InputError(f"{path}: expected the keys runs, figure and expect; found {list(content)}; mend the file")
     for number, expected in content["expect"].items():
         if not isinstance(expected, dict) or expected.keys() - EXPECTED:
             found = sorted(expected.keys() - EXPECTED) if isinstance(expected, dict) else expected
-            raise InputError(f"{path}: expected of {number} some of {', '.join(EXPECTED)}; found {found}; write a source that has a comma in quotes")
+            raise InputError(
+                f"{path}: expected of {number} some of {', '.join(EXPECTED)}; found {found}; write a source that has a"
+                " comma in quotes"
+            )
     for override in (override for entry in content["runs"] for override in entry):
         key = str(override).partition("=")[0].strip().lstrip("+~")
         if key in RESERVED or key.startswith("hydra"):
-            raise InputError(f"{path}: expected overrides that a claim may make; found {override!r}; leave it out, and say it on the command line")
+            raise InputError(
+                f"{path}: expected overrides that a claim may make; found {override!r}; leave it out, and say it on the"
+                " command line"
+            )
     return content
 
 
@@ -75,7 +84,8 @@ def kept(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    """A header, then of every expected number its name, what was found with its error, what was expected, verdict and source.
+    """A header, then of every expected number its name, what was found with its error, what was expected, verdict and
+    source.
 
     >>> expect = {"log_z": {"value": 12.06, "tolerance": 0.05, "source": "exact"}}
     >>> rows({"expect": expect, "numbers": {"log_z": 12.05, "log_z_error": 0.012}, "met": {"log_z": True}})[1]
@@ -85,8 +95,12 @@ def rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
     lines = [("name", "found", "expected", "met", "source")]
     for key, expected in result["expect"].items():
         error = f" ± {numbers[f'{key}_error']:.2g}" if f"{key}_error" in numbers else ""
-        wanted = " and ".join(form.format(expected[k], expected.get("tolerance")) for k, form in forms.items() if k in expected)
-        lines.append((key, f"{numbers[key]:.5g}{error}", wanted, "met" if result["met"][key] else "NOT MET", expected["source"]))
+        wanted = " and ".join(
+            form.format(expected[k], expected.get("tolerance")) for k, form in forms.items() if k in expected
+        )
+        lines.append(
+            (key, f"{numbers[key]:.5g}{error}", wanted, "met" if result["met"][key] else "NOT MET", expected["source"])
+        )
     return lines
 
 
@@ -101,7 +115,11 @@ def page(folder: Path) -> str:
         # GitHub makes an anchor of a heading by leaving out its slashes.
         links = ", ".join(f"[{name.partition('/')[2]}](#{name.replace('/', '').lower()})" for name in here)
         contents.append((paper, links, str(sum(met)), str(len(met) - sum(met))))
-    parts = ["# Claims and what was found", "`predcg-draw --all` rebuilds this page and draws what is missing.", _table(contents)]
+    parts = [
+        "# Claims and what was found",
+        "`predcg-draw --all` rebuilds this page and draws what is missing.",
+        _table(contents),
+    ]
     parts += [_section(folder, name, result) for name, result in drawn.items()]
     missing = [name for name, result in results.items() if not result]
     return "\n\n".join([*parts, *(["## Not drawn yet", _commands(missing)] if missing else [])]) + "\n"
@@ -110,7 +128,10 @@ def page(folder: Path) -> str:
 def _section(folder: Path, name: str, result: dict[str, Any]) -> str:
     comment = takewhile(lambda line: line.startswith("#"), (folder / f"{name}.yaml").read_text().splitlines())
     text = "\n".join(line.lstrip("# ") for line in comment)
-    made = f"{result['run_time_s'] / 60:.1f} min of runs and drawing, {result['drawn_on']}, {result['machine']}, commit {result['commit']}"
+    made = (
+        f"{result['run_time_s'] / 60:.1f} min of runs and drawing, {result['drawn_on']}, {result['machine']}, commit"
+        f" {result['commit']}"
+    )
     return "\n\n".join([f"### {name}", text, f"![{name}]({name}.png)", _table(rows(result)), made, _commands([name])])
 
 

@@ -13,7 +13,8 @@ from predcg.progress import progress
 class Chains(NamedTuple):
     """Draws of p(x, z), chain after chain: x (chains · frames, D) and z (chains · frames, d).
 
-    `acceptance` is the mean acceptance probability over all steps: 1 if and only if the encoder is the model's posterior.
+    `acceptance` is the mean acceptance probability over all steps: 1 if and only if the encoder is the model's
+    posterior.
     """
 
     x: Tensor
@@ -26,7 +27,8 @@ def gibbs(model: Model, chains: int, frames: int, stride: int = 1, burn_in: int 
     """Metropolis-within-Gibbs sampling of p(x, z) = p(x|z) p(z), all chains at once (Mattei and Frellsen 2018).
 
     z' ~ q(z|x) replaces z with probability min(1, p(x|z') p(z') q(z|x) / (p(x|z) p(z) q(z'|x))); then x ~ p(x|z)
-    (Schöberl, Zabaras, Koutsourelakis 2019, eq. 19). Chains start with ancestral draws, hence are stationary from the first step.
+    (Schöberl, Zabaras, Koutsourelakis 2019, eq. 19). Chains start with ancestral draws, hence are stationary from the
+    first step.
 
     Args:
         frames: recorded draws per chain.
@@ -42,7 +44,12 @@ def gibbs(model: Model, chains: int, frames: int, stride: int = 1, burn_in: int 
     >>> gibbs(model, chains=4, frames=3).x.shape
     torch.Size([12, 2])
     """
-    for name, value, least in (("chains", chains, 1), ("frames", frames, 1), ("stride", stride, 1), ("burn_in", burn_in, 0)):
+    for name, value, least in (
+        ("chains", chains, 1),
+        ("frames", frames, 1),
+        ("stride", stride, 1),
+        ("burn_in", burn_in, 0),
+    ):
         if value < least:
             raise InputError(f"{name}: expected at least {least}; found {value}")
     z = model.latent().sample((chains,))
@@ -52,7 +59,9 @@ def gibbs(model: Model, chains: int, frames: int, stride: int = 1, burn_in: int 
         for step in range(1, total + 1):
             encoder = model.encoder(x)
             proposal = encoder.sample()
-            log_ratio = model.log_joint(x, proposal) - encoder.log_prob(proposal) - model.log_joint(x, z) + encoder.log_prob(z)
+            log_ratio = (
+                model.log_joint(x, proposal) - encoder.log_prob(proposal) - model.log_joint(x, z) + encoder.log_prob(z)
+            )
             acceptance += log_ratio.clamp(max=0).exp().mean().item() / total
             accepted = torch.rand_like(log_ratio).log() < log_ratio
             z = torch.where(accepted.unsqueeze(-1), proposal, z)

@@ -29,7 +29,9 @@ class Weighted(NamedTuple):
 
     @property
     def effective_sample_size_error(self) -> float:
-        """Its standard error by the delta method: that of the mean of 2 E w (w - E w) / E w² - (E w / E w²)² (w² - E w²)."""
+        """Its standard error by the delta method: that of the mean of 2 E w (w - E w) / E w² - (E w / E w²)² (w² - E
+        w²).
+        """
         w = self.log_w.double().softmax(0)
         one, two = w.mean(), w.square().mean()
         influence = 2 * one / two * (w - one) - (one / two) ** 2 * (w.square() - two)
@@ -66,7 +68,9 @@ class Weighted(NamedTuple):
         return Weighted(self.x[there], self.log_w[there] + there.double().mean().log().to(self.log_w))
 
     def save(self, folder: Path, system: System) -> None:
-        """`draws.npz` with x and w, of mean 1, as a Batch, and log_w; of a molecule also `topology.pdb`, `trajectory.dcd` and `weights.txt`, a line per frame."""
+        """`draws.npz` with x and w, of mean 1, as a Batch, and log_w; of a molecule also `topology.pdb`,
+        `trajectory.dcd` and `weights.txt`, a line per frame.
+        """
         w = self.log_w.double().softmax(0) * len(self.log_w)
         if getattr(system, "topology", None) is not None:
             write_trajectory(folder, system, self.x)
@@ -80,7 +84,10 @@ class Weighted(NamedTuple):
         """Read what `save` wrote. Raises InputError where there is none."""
         path = folder / "draws.npz"
         if not path.is_file():
-            raise InputError(f"{path}: expected the weighted draws of a run that learns from the energy; found none; run it again with force=true")
+            raise InputError(
+                f"{path}: expected the weighted draws of a run that learns from the energy; found none; run it again"
+                " with force=true"
+            )
         with reading(path), np.load(path, allow_pickle=False) as arrays:
             return cls(torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["log_w"]))
 
@@ -91,7 +98,9 @@ CHUNK = 10_000  # draws at a time: with 32 latent draws each they fill some hund
 
 @torch.no_grad()
 def draw(model: Model, system: System, n: int, samples: int = 32, beta: float | Tensor = 1.0) -> Weighted:
-    """n draws from the model with exact importance weights (see Model.log_prob) towards exp(-β u); without a finite energy the weight is zero."""
+    """n draws from the model with exact importance weights (see Model.log_prob) towards exp(-β u); without a finite
+    energy the weight is zero.
+    """
     drawn = []
     for start in range(0, n, CHUNK):
         x, log_q = model.draw(min(CHUNK, n - start), samples)

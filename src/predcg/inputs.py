@@ -1,4 +1,6 @@
-"""The files that a configuration names: their content is part of what makes a run the same, and the run folder keeps a copy of those of its system."""
+"""The files that a configuration names: their content is part of what makes a run the same, and the run folder keeps a
+copy of those of its system.
+"""
 
 import hashlib
 import json
@@ -41,18 +43,26 @@ def recorded(folder: Path) -> dict[str, str]:
     except (OSError, ValueError) as reason:
         found = reason
     if not isinstance(found, dict) or not all(isinstance(digest, str) for digest in found.values()):
-        raise InputError(f"{folder / INPUTS}: expected names and hashes of input files; found {str(found)[:80]!r}; put it back, or say force=true")
+        raise InputError(
+            f"{folder / INPUTS}: expected names and hashes of input files; found {str(found)[:80]!r}; put it back, or"
+            " say force=true"
+        )
     return found
 
 
 def kept(folder: Path, system: Any) -> Any:
-    """The node of the system with the copies in the run folder for the files it names. Raises InputError on a copy that is not what was copied."""
+    """The node of the system with the copies in the run folder for the files it names. Raises InputError on a copy that
+    is not what was copied.
+    """
     copies = {}
     for name, digest in recorded(folder).items():
         copy = _copy(folder, name, digest)
         if copy.is_file():
             if _digest(copy) != digest:
-                raise InputError(f"{copy}: expected {name!r} as it was when the run began; found other content; put it back, or say force=true")
+                raise InputError(
+                    f"{copy}: expected {name!r} as it was when the run began; found other content; put it back, or say"
+                    " force=true"
+                )
             copies[name] = str(copy)
     return _replaced(system, copies)
 
@@ -62,7 +72,9 @@ def _copy(folder: Path, name: str, digest: str) -> Path:
 
 
 def _contents(node: Any) -> dict[str, str]:
-    return {text: _digest(os.path.expanduser(text)) for text in _texts(node) if os.path.isfile(os.path.expanduser(text))}
+    return {
+        text: _digest(os.path.expanduser(text)) for text in _texts(node) if os.path.isfile(os.path.expanduser(text))
+    }
 
 
 def _texts(node: Any) -> Iterator[str]:
@@ -87,13 +99,20 @@ def _digest(file: Path | str) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    """The file and what it includes (OpenMM's <Include>), relative to its folder; none if that leads out of the folder: a copy would not find it."""
+    """The file and what it includes (OpenMM's <Include>), relative to its folder; none if that leads out of the folder:
+    a copy would not find it.
+    """
     home, parts = os.path.dirname(name), [os.path.basename(name)]
     for part in parts:  # grows while it is read
         try:
             root = etree.parse(os.path.join(home, part)).getroot() if part.endswith(".xml") else etree.Element("none")
         except etree.ParseError:  # what OpenMM's own parser reads all the same
             continue
-        beside = [os.path.normpath(os.path.join(os.path.dirname(part), include.attrib["file"])) for include in root.findall("Include")]
-        parts += [path for path in dict.fromkeys(beside) if path not in parts and os.path.isfile(os.path.join(home, path))]
+        beside = [
+            os.path.normpath(os.path.join(os.path.dirname(part), include.attrib["file"]))
+            for include in root.findall("Include")
+        ]
+        parts += [
+            path for path in dict.fromkeys(beside) if path not in parts and os.path.isfile(os.path.join(home, path))
+        ]
     return parts if not any(os.path.isabs(part) or part.startswith("..") for part in parts) else []

@@ -17,7 +17,7 @@ LONGEST = 600  # characters of a message on the command line
 def short(text: str) -> str:
     """One line of readable length, which keeps its start, what is wrong, and its end, how to mend it.
 
-    >>> len(short("system.pdb: expected one molecule; found " + "HOH " * 3000 + "; leave out the water")), short("a\\n  b")
+    >>> len(short("system.pdb: expected one molecule; found " + "HOH " * 3000)), short("a\\n  b")
     (600, 'a b')
     """
     line = " ".join(text.split())
@@ -27,7 +27,8 @@ def short(text: str) -> str:
 def nearest(found: str, known: Iterable[str]) -> str:
     """The most similar of the known names, or of dotted ones whose last part is similar; empty where none is.
 
-    >>> nearest("objective.alpa", ["objective.alpha", "optimizer.lr"]), nearest("lr", ["optimizer.lr"]), nearest("x", ["y"])
+    >>> keys = ["objective.alpha", "optimizer.lr"]
+    >>> nearest("objective.alpa", keys), nearest("lr", keys), nearest("x", ["y"])
     ('objective.alpha', 'optimizer.lr', '')
     """
 
@@ -46,17 +47,26 @@ def unknown(key: str, found: str, known: list[str]) -> str:
     "prior: expected one of ard, flat; found 'arrd'; the nearest is ard"
     """
     close = nearest(found, known)
-    return f"{key}: expected one of {', '.join(known)}; found {found!r}" + (f"; the nearest is {close}" if close else "")
+    return f"{key}: expected one of {', '.join(known)}; found {found!r}" + (
+        f"; the nearest is {close}" if close else ""
+    )
 
 
 def short_of_memory(reason: BaseException) -> str:
     """What to do where a size asks for more memory than there is; empty of any other error."""
-    asked = isinstance(reason, MemoryError) or re.search(r"can't allocate memory|out of memory|Storage size calculation overflowed|numel: integer multiplication overflow|invalid argument size", str(reason), re.I)
+    asked = isinstance(reason, MemoryError) or re.search(
+        r"can't allocate memory|out of memory|Storage size calculation overflowed|numel: integer multiplication"
+        r" overflow|invalid argument size",
+        str(reason),
+        re.I,
+    )
     return "asks for more memory than there is; choose smaller sizes or counts" if asked else ""
 
 
 def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
-    """One line out of Hydra's and OmegaConf's several; of an argument that they do not know, with the nearest that they do."""
+    """One line out of Hydra's and OmegaConf's several; of an argument that they do not know, with the nearest that they
+    do.
+    """
     cause, text = reason.__cause__, str(reason)
     if isinstance(reason, OSError) and reason.errno:  # of the file system; some of Hydra's are OSErrors too
         return f"{text}; mend that, or choose another folder=...; the same command goes on where it was"
@@ -64,9 +74,16 @@ def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
         return short_of_memory(cause) or str(cause)
     experiments = listing(shipped("conf") / "experiment")
     if "must specify 'experiment'" in text:
-        return f"experiment: expected one of {', '.join(experiments)}; found none; choose one with experiment=<name>, or see predcg --help"
+        return (
+            f"experiment: expected one of {', '.join(experiments)}; found none; choose one with experiment=<name>, or"
+            " see predcg --help"
+        )
     if option := re.search(r"Could not (?:find|load) '(?P<group>(?:hydra/)?[^'/]+)/(?P<name>[^']*)'", text):
-        offered = experiments if option["group"] == "experiment" else re.findall(r"^\t(?!provider=)(\S+)$", text, re.MULTILINE)
+        offered = (
+            experiments
+            if option["group"] == "experiment"
+            else re.findall(r"^\t(?!provider=)(\S+)$", text, re.MULTILINE)
+        )
         return unknown(option["group"], option["name"], offered or groups().get(option["group"], []))
     if key := re.search(r"Could not override '([^']+)'|Could not delete from config. '([^']+)'", text):
         found = key[1] or key[2]
@@ -75,19 +92,29 @@ def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
         close = nearest(found, _keys(overrides))
         mend = f"the nearest is {close}" if close else "predcg experiment=... --cfg job shows all of them"
         return f"{found}: expected a key or group of this configuration; {mend}"
-    if merged := re.search(r"Error merging override ([^=\s]+)=(.*?)\s*Cannot merge DictConfig with ListConfig", f"{text}\n{cause}", re.DOTALL):
+    if merged := re.search(
+        r"Error merging override ([^=\s]+)=(.*?)\s*Cannot merge DictConfig with ListConfig",
+        f"{text}\n{cause}",
+        re.DOTALL,
+    ):
         kind = "a list" if merged[2].startswith("{") else "a mapping"
         return f"{merged[1].lstrip('+')}: expected {kind}; found {merged[2]}; mend it, or leave it out"
     if "Ambiguous value" in text:
         found = text.split("'")[1]
-        return f"{found}: expected one value; found several; for a run of each: predcg -m ...; for a list put them in brackets"
+        return (
+            f"{found}: expected one value; found several; for a run of each: predcg -m ...; for a list put them in"
+            " brackets"
+        )
     if isinstance(reason, OverrideParseException):
         return (
-            f"{reason.override}: expected key=value, with letters, digits and /-+.$%*@?| in the value, or a file that is there; mend the path,"
+            f"{reason.override}: expected key=value, with letters, digits and /-+.$%*@?| in the value, or a file that"
+            " is there; mend the path,"
             f""" or put the value in quotes within quotes, as in 'folder="a=b"'"""
         )
     lines = [line.strip() for line in f"{text}\n{cause or ''}".splitlines()]
-    return " ".join(line for line in lines if line and not line.startswith(("full_key", "object_type", "Config search path")))
+    return " ".join(
+        line for line in lines if line and not line.startswith(("full_key", "object_type", "Config search path"))
+    )
 
 
 def _keys(overrides: Iterable[str]) -> list[str]:
@@ -105,5 +132,9 @@ def _dotted(node: DictConfig, prefix: str = "") -> list[str]:
     found = []
     for key, value in node.items_ex(resolve=False):
         found.append(f"{prefix}{key}")
-        found += _dotted(value, f"{prefix}{key}.") if isinstance(value, DictConfig) and not value._is_none() and not value._is_missing() else []
+        found += (
+            _dotted(value, f"{prefix}{key}.")
+            if isinstance(value, DictConfig) and not value._is_none() and not value._is_missing()
+            else []
+        )
     return found

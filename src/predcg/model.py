@@ -32,7 +32,9 @@ class Model(nn.Module):
         return self.decoder(self.latent().sample((n,))).sample()
 
     def draw(self, n: int, samples: int) -> tuple[Tensor, Tensor]:
-        """n draws of x, (n, D), with log p(x) as `log_prob` estimates it from the generating z and `samples` others, (n,); exact where z has no coordinates."""
+        """n draws of x, (n, D), with log p(x) as `log_prob` estimates it from the generating z and `samples` others,
+        (n,); exact where z has no coordinates.
+        """
         z = self.latent().sample((n,))
         decoded = self.decoder(z)
         if decoded.has_rsample:

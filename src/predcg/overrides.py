@@ -19,9 +19,9 @@ LONGEST = 120  # characters of a folder's name without its hash: file systems en
 def readable(arguments: list[str]) -> list[str]:
     """The same arguments, with paths written as Hydra's grammar wants them.
 
-    In `key=value`, and in a list or a sweep of values, what names an existing file or folder is put in quotes where Hydra would refuse it or read
-    another text or several values: it may hold `=`, commas, spaces and umlauts. A leading `~` is the user's home. All else is left as it is.
-    Raises InputError on an option of a group that is no name.
+    In `key=value`, and in a list or a sweep of values, what names an existing file or folder is put in quotes where
+    Hydra would refuse it or read another text or several values: it may hold `=`, commas, spaces and umlauts. A leading
+    `~` is the user's home. All else is left as it is. Raises InputError on an option of a group that is no name.
 
     >>> readable(["experiment=ala2/forward_kl", "prior=flat,ard", "-m"])
     ['experiment=ala2/forward_kl', 'prior=flat,ard', '-m']
@@ -33,7 +33,9 @@ def readable(arguments: list[str]) -> list[str]:
 
 
 def _check_option(argument: str) -> None:
-    """Raise InputError on an option of a group that is no name: null, a number, true or false, which Hydra ends on with a traceback."""
+    """Raise InputError on an option of a group that is no name: null, a number, true or false, which Hydra ends on with
+    a traceback.
+    """
     key, _, text = argument.partition("=")
     group = key.partition("@")[0].lstrip("+")
     options = listing(shipped("conf") / "experiment") if group == "experiment" else groups().get(group)
@@ -52,7 +54,9 @@ def _argument(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if argument.startswith("-") or not value:
         return argument
-    opening, inside, closing = ("[", value[1:-1], "]") if value.startswith("[") and value.endswith("]") else ("", value, "")
+    opening, inside, closing = (
+        ("[", value[1:-1], "]") if value.startswith("[") and value.endswith("]") else ("", value, "")
+    )
     parts, found = inside.split(","), []
     while parts:
         # The longest that is there: a comma may belong to a name.
@@ -76,13 +80,19 @@ def _value(text: str) -> str:
     except HydraException:
         read = False
     # What is read as a number is one, even where a file has its name.
-    return path if read == path or (read is not False and not isinstance(read, str)) else QuotedString(path, Quote.single).with_quotes()
+    return (
+        path
+        if read == path or (read is not False and not isinstance(read, str))
+        else QuotedString(path, Quote.single).with_quotes()
+    )
 
 
 def label(overrides: list[str], besides: Collection[str]) -> str:
-    """A folder's name for a set of overrides, of [A-Za-z0-9._+-] only: `key-value` of each, sorted, joined by `+`; `default` for none.
+    """A folder's name for a set of overrides, of [A-Za-z0-9._+-] only: `key-value` of each, sorted, joined by `+`;
+    `default` for none.
 
-    Different sets have different names. What cannot be read again from the name, since it holds other characters or is too long, has a hash at its end.
+    Different sets have different names. What cannot be read again from the name, since it holds other characters or is
+    too long, has a hash at its end.
 
     Args:
         overrides: as Hydra has taken them, one `key=value` each.
@@ -101,7 +111,9 @@ def label(overrides: list[str], besides: Collection[str]) -> str:
             items.append(("without", f"~{key[1:]}") if key.startswith("~") else (key.lstrip("+"), value))
     items.sort(key=lambda item: item[0])  # of the same key the last one counts: their order stays
     name = "+".join(f"{key}-{value}" for key, value in items)
-    if len(name) <= LONGEST and all(re.fullmatch(r"[\w.]+", key, re.ASCII) and re.fullmatch(r"[\w.-]*", value, re.ASCII) for key, value in items):
+    if len(name) <= LONGEST and all(
+        re.fullmatch(r"[\w.]+", key, re.ASCII) and re.fullmatch(r"[\w.-]*", value, re.ASCII) for key, value in items
+    ):
         return name or "default"
     legible = "+".join("-".join(re.sub(r"[^A-Za-z0-9._-]+", ".", text).strip(".") for text in item) for item in items)
     return f"{legible[:LONGEST]}+{hashlib.sha256(repr(items).encode()).hexdigest()[:12]}"

@@ -7,7 +7,8 @@ import time
 
 
 def end_with_parent() -> None:
-    """Have a process that multiprocessing or joblib made end within a second of its parent, which a SIGKILL gives no time to end it; others go on.
+    """Have a process that multiprocessing or joblib made end within a second of its parent, which a SIGKILL gives no
+    time to end it; others go on.
 
     A program that the user has started must outlive the shell that it was started from.
     """

@@ -1,4 +1,6 @@
-"""Ranges of the numbers that constructors take, written as their annotations: they are checked when a configuration is composed."""
+"""Ranges of the numbers that constructors take, written as their annotations: they are checked when a configuration is
+composed.
+"""
 
 from typing import Annotated
 
@@ -10,8 +12,10 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Ge(0), Le(1)]  # [0, 1], as a share
 OpenUnitInterval = Annotated[float, Gt(0), Lt(1)]  # (0, 1), as a probability that is no certainty
-Width = Annotated[float, Gt(0), Le(1)]  # rad, of a wrapped normal: of a threefold angle it is 3 rad at most, to which the density is exact
+# Rad, of a wrapped normal: of a threefold angle it is 3 rad at most, to which the density is exact.
+Width = Annotated[float, Gt(0), Le(1)]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]  # of torch, numpy and OpenMM alike
 Parallel = Annotated[int, Ge(1), Le(1024)]  # threads or processes
-Beta = Annotated[float, Gt(0), Le(1)]  # inverse temperature in units of the system's own, from nearly flat to the target
+# Inverse temperature in units of the system's own, from nearly flat to the target.
+Beta = Annotated[float, Gt(0), Le(1)]
 GrowthFactor = Annotated[float, Gt(1)]

@@ -23,14 +23,18 @@ def weigh(finished: Run, folder: Path) -> dict[str, float]:
     """Write draws of the model, weighted towards the target, into `folder`/draws (see Weighted.save)."""
 
     def made() -> dict[str, float]:
-        importance.draw(finished.model, finished.system, DRAWS, SAMPLES).finite().save(folder / importance.DRAWS, finished.system)
+        importance.draw(finished.model, finished.system, DRAWS, SAMPLES).finite().save(
+            folder / importance.DRAWS, finished.system
+        )
         return {}
 
     return _survived("draws", finished, made, folder / "figures")
 
 
 def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
-    """Draw the named figures of one run into `folder`; return their numbers, and <figure>_failed = 1 for one that fails, whose traceback is <figure>.txt there."""
+    """Draw the named figures of one run into `folder`; return their numbers, and <figure>_failed = 1 for one that
+    fails, whose traceback is <figure>.txt there.
+    """
     summary = {}
     for name in names:
 
@@ -49,12 +53,18 @@ def final_beta(objective: Objective) -> dict[str, float]:
         return {}
     beta = objective.beta.item()
     if beta < 1:
-        log.warning("tempering: β ended at %.3g, so that the model is that of a hotter system, not of the target; choose more steps, or a faster tempering", beta)
+        log.warning(
+            "tempering: β ended at %.3g, so that the model is that of a hotter system, not of the target; choose more"
+            " steps, or a faster tempering",
+            beta,
+        )
     return {"beta_final": beta}
 
 
 def _survived(name: str, finished: Run, make: Callable[[], dict[str, float]], folder: Path) -> dict[str, float]:
-    """What is made from the seed of the run; an error is told and kept, and the run goes on. What the file system refuses is no fault of the figure."""
+    """What is made from the seed of the run; an error is told and kept, and the run goes on. What the file system
+    refuses is no fault of the figure.
+    """
     file = folder / f"{name}.txt"
     torch.manual_seed(finished.seed)
     try:

@@ -57,7 +57,9 @@ class Run(NamedTuple):
 
     @property
     def snapshots(self) -> dict[int, Path]:
-        """Files of the model during training, by optimiser step; none unless the configuration says `snapshots: <steps>`."""
+        """Files of the model during training, by optimiser step; none unless the configuration says `snapshots:
+        <steps>`.
+        """
         files = {int(file.stem.removeprefix("step=")): file for file in (self.folder / SNAPSHOTS).glob("step=*.pt")}
         return dict(sorted(files.items()))
 
@@ -65,8 +67,8 @@ class Run(NamedTuple):
         """Collective variables of configurations in nm, (n, d), without gradients.
 
         Args:
-            frames: an mdtraj Trajectory of the system's atoms; the path of a file that `acquisition=load` reads without a unit; or an array of numpy or
-                torch, (n, atoms, 3) or (n, D), of any float type.
+            frames: an mdtraj Trajectory of the system's atoms; the path of a file that `acquisition=load` reads without
+                a unit; or an array of numpy or torch, (n, atoms, 3) or (n, D), of any float type.
 
         Raises:
             InputError: another shape, other atoms, or bonds far off the force field's, as in angstrom.
@@ -79,7 +81,10 @@ class Run(NamedTuple):
         """A copy of the model as it was. Raises InputError when none was kept at this step."""
         files = self.snapshots
         if step not in files:
-            raise InputError(f"step: expected one of {', '.join(map(str, files)) or 'none (train with snapshots=<steps>)'}; found {step}")
+            raise InputError(
+                f"step: expected one of {', '.join(map(str, files)) or 'none (train with snapshots=<steps>)'}; found"
+                f" {step}"
+            )
         with reading(files[step], "delete it, or start the run again with force=true"):
             content = torch.load(files[step], map_location="cpu", weights_only=True)
             model = deepcopy(self.model)
@@ -88,10 +93,12 @@ class Run(NamedTuple):
 
 
 def bounds(run: Run) -> dict[str, float]:
-    """What the objective's bound was where the model comes from, the prior left out, nat per frame: none without training.
+    """What the objective's bound was where the model comes from, the prior left out, nat per frame: none without
+    training.
 
-    checkpoint_step; bound_training, the mean over the last ten logged minibatches up to there (of fewer than twenty, the later half), with its
-    standard error; where frames were held out, bound_held_out, beside bound_held_out_best, its highest at β = 1, and best_step, where that was.
+    checkpoint_step; bound_training, the mean over the last ten logged minibatches up to there (of fewer than twenty,
+    the later half), with its standard error; where frames were held out, bound_held_out, beside bound_held_out_best,
+    its highest at β = 1, and best_step, where that was.
     """
     training = [row["train/bound"] for row in run.history if "train/bound" in row and row["step"] <= run.step]
     training = training[len(training) // 2 :][-AVERAGED:]  # a start is far below
@@ -111,13 +118,21 @@ def bounds(run: Run) -> dict[str, float]:
 
 
 def parted(numbers: dict[str, float], size: int) -> str | None:
-    """A warning, where the held-out bound among `bounds` lies more than 0.1 nat per coordinate below that of training; size: coordinates of the system."""
+    """A warning, where the held-out bound among `bounds` lies more than 0.1 nat per coordinate below that of training;
+    size: coordinates of the system.
+    """
     if numbers["bound_training"] - numbers.get("bound_held_out", numbers["bound_training"]) <= APART * size:
         return None
-    best = f"; it was best, {numbers['bound_held_out_best']:.5g}, at step {numbers['best_step']}, which checkpoint=best uses" if "best_step" in numbers else ""
+    best = (
+        f"; it was best, {numbers['bound_held_out_best']:.5g}, at step {numbers['best_step']}, which checkpoint=best"
+        " uses"
+        if "best_step" in numbers
+        else ""
+    )
     return (
-        f"overfitted: at step {numbers['checkpoint_step']} the bound is {numbers['bound_held_out']:.5g} nat on held-out frames and"
-        f" {numbers['bound_training']:.5g} on training frames, more than {APART} nat per coordinate apart{best}; more frames or a prior narrow the gap"
+        f"overfitted: at step {numbers['checkpoint_step']} the bound is {numbers['bound_held_out']:.5g} nat on held-out"
+        f" frames and {numbers['bound_training']:.5g} on training frames, more than {APART} nat per coordinate"
+        f" apart{best}; more frames or a prior narrow the gap"
     )
 
 
@@ -132,7 +147,11 @@ def table(numbers: dict[str, float]) -> str:
     for name, value in numbers.items():
         if not name.endswith(("_error", "_exact", "_reference")):
             error = f" ± {numbers[f'{name}_error']:.2g}" if f"{name}_error" in numbers else ""
-            beside = [f"{kind} {numbers[f'{name}_{kind}']:.5g}" for kind in ("exact", "reference") if f"{name}_{kind}" in numbers]
+            beside = [
+                f"{kind} {numbers[f'{name}_{kind}']:.5g}"
+                for kind in ("exact", "reference")
+                if f"{name}_{kind}" in numbers
+            ]
             rows.append((name, f"{value:.5g}{error}", " ".join(beside)))
     return align(rows)
 
@@ -140,4 +159,6 @@ def table(numbers: dict[str, float]) -> str:
 def align(rows: list[tuple[str, ...]]) -> str:
     """Rows of text as lines with columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

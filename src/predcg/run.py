@@ -33,12 +33,15 @@ def run(cfg: DictConfig) -> Path:
     A finished folder is returned as it is unless `force=true`; an unfinished one is resumed from its last checkpoint.
 
     Raises:
-        InputError: anything in the configuration or in what it points to that cannot be used, before anything is written.
-        FloatingPointError: a loss or too many energies that are not finite; one of their configurations is in the folder, as worst.pdb or .npy.
+        InputError: anything in the configuration or in what it points to that cannot be used, before anything is
+            written.
+        FloatingPointError: a loss or too many energies that are not finite; one of their configurations is in the
+            folder, as worst.pdb or .npy.
     """
     began, folder = time.perf_counter(), Path(cfg.folder)
     os.environ.setdefault("WANDB_SILENT", "true")
-    os.environ.setdefault("WANDB__SERVICE_WAIT", "180")  # seconds: on a busy machine its process needs more than its own 30 to start
+    # Seconds: on a busy machine its process needs more than its own 30 to start.
+    os.environ.setdefault("WANDB__SERVICE_WAIT", "180")
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
     nouns = build(cfg)
@@ -69,7 +72,8 @@ def _draw_missing(names: list[str], folder: Path) -> None:
     if missing := [name for name in names if not (folder / "figures" / f"{name}.png").exists()]:
         log.info("finished already, but for the figures %s: %s", ", ".join(missing), folder)
         numbers = read_json(folder / "summary.json")
-        numbers = {name: value for name, value in numbers.items() if name.removesuffix(FAILED) not in missing}  # what has failed before is tried again
+        # What has failed before is tried again.
+        numbers = {name: value for name, value in numbers.items() if name.removesuffix(FAILED) not in missing}
         write_json(folder / "summary.json", numbers | draw(load(folder), missing, folder / "figures"))
     else:
         log.info("finished already: %s (force=true runs it again)", folder)
@@ -99,18 +103,24 @@ def _acquire(cfg: DictConfig, nouns: Nouns, resolved: dict) -> Data:
         clear(folder)
         try:
             data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler, folder / "simulation")
-            data = Data(*(_possible(nouns, part, frames) for part, frames in zip(("training", "held-out"), data, strict=True)))
+            data = Data(
+                *(_possible(nouns, part, frames) for part, frames in zip(("training", "held-out"), data, strict=True))
+            )
             nouns.prior.fit(data.train.effective_size)
             _rehearse(nouns, data.train.frames(slice(0, 2)))
             _infer(nouns, data.train.frames(slice(0, 2)))
             if cfg.steps and cfg.checkpoint == "best" and not len(data.test.x):
-                raise InputError("checkpoint: best follows the bound of held-out frames, and there are none; hold some out, or choose checkpoint=last")
+                raise InputError(
+                    "checkpoint: best follows the bound of held-out frames, and there are none; hold some out, or"
+                    " choose checkpoint=last"
+                )
         except InputError:
             withdraw(folder, made)
             raise
         write_json(folder / COST, {"energy_evaluations": int(nouns.system.evaluations)})
         data.save(folder / "data")
-    nouns.system.expect(cfg.steps * a_step)  # whether or not there was a simulation before: its compiled code has other last digits
+    # Whether or not there was a simulation before: its compiled code has other last digits.
+    nouns.system.expect(cfg.steps * a_step)
     nouns.prior.fit(data.train.effective_size)
     return data
 
@@ -124,13 +134,27 @@ def _train(cfg: DictConfig, nouns: Nouns, data: Data, loggers: list) -> Training
     if len(data.train.x):
         nouns.model.fit(data.train.x)
     try:
-        fit(module, data, nouns.trainer, nouns.callbacks, loggers, folder, cfg.batch_size, cfg.epoch_steps, cfg.snapshots)
+        fit(
+            module,
+            data,
+            nouns.trainer,
+            nouns.callbacks,
+            loggers,
+            folder,
+            cfg.batch_size,
+            cfg.epoch_steps,
+            cfg.snapshots,
+        )
     except NonFiniteError as reason:
         file = write_frame(folder / "worst", nouns.system, reason.x)
-        raise FloatingPointError(f"{reason} (one: {file}); lower the learning rate or temper from a smaller beta") from reason
+        raise FloatingPointError(
+            f"{reason} (one: {file}); lower the learning rate or temper from a smaller beta"
+        ) from reason
     if nouns.posterior:  # of the weights that the results use
         state = read_checkpoint(_file(folder, cfg.checkpoint))["state_dict"]
-        module.load_state_dict({name: value for name, value in state.items() if name.startswith("model.")}, strict=False)
+        module.load_state_dict(
+            {name: value for name, value in state.items() if name.startswith("model.")}, strict=False
+        )
         torch.manual_seed(cfg.seed)  # of one that is sampled: the same after a resume
         if weights := _infer(nouns, data.train):
             weights.save(folder / POSTERIOR)
@@ -161,7 +185,8 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
 
     Args:
         folder: the run folder.
-        checkpoint: which of the models kept there: last, or best, that with the highest bound of held-out frames; default what the configuration says.
+        checkpoint: which of the models kept there: last, or best, that with the highest bound of held-out frames;
+            default what the configuration says.
 
     Raises:
         InputError: no such checkpoint, or anything in the folder that cannot be used.
@@ -169,7 +194,10 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
     folder = Path(folder).expanduser()
     there = configuration(folder)
     if there is None:
-        raise InputError(f"{folder / 'config.yaml'}: expected the configuration of a run; found none that can be read; choose a run folder")
+        raise InputError(
+            f"{folder / 'config.yaml'}: expected the configuration of a run; found none that can be read; choose a run"
+            " folder"
+        )
     cfg = OmegaConf.create(there | {"system": kept(folder, there["system"])})
     nouns = build(cfg)
     module = _training(nouns)
@@ -184,12 +212,16 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
         step = content["global_step"]
     data = Data.load(folder / "data")
     if data is None:
-        raise InputError(f"{folder / 'data'}: expected train.npz and test.npz; found not both; start again with force=true")
+        raise InputError(
+            f"{folder / 'data'}: expected train.npz and test.npz; found not both; start again with force=true"
+        )
     history = read_history(folder / "metrics.csv") if cfg.steps else []
     nouns.prior.fit(data.train.effective_size)
     name = " ".join(folder.parts[-2:]).replace("default ", "")
     # The posterior is about the weights of one checkpoint.
-    weights = nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps and which == configured else None
+    weights = (
+        nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps and which == configured else None
+    )
     model = nouns.model.eval().requires_grad_(False)
     return Run(f"{cfg.name} {name}", folder, nouns.system, model, nouns.prior, weights, data, history, cfg.seed, step)
 
@@ -205,7 +237,9 @@ def _file(folder: Path, which: str) -> Path:
 
 
 def _rehearse(nouns: Nouns, batch: Batch) -> int:
-    """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything; count its energy evaluations."""
+    """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything; count
+    its energy evaluations.
+    """
     before = int(nouns.system.evaluations)
     roles = ", ".join(f"{role} {type(density).__name__}" for role, density in nouns.model.named_children())
     try:
@@ -214,13 +248,19 @@ def _rehearse(nouns: Nouns, batch: Batch) -> int:
     except InputError as reason:
         raise InputError(f"{reason} (found {roles})") from reason
     except FloatingPointError as reason:
-        raise InputError(f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system, and an encoder with a density (found {roles})") from reason
+        raise InputError(
+            f"objective: of the untrained model {reason}; choose a decoder that starts nearer to the system, and an"
+            f" encoder with a density (found {roles})"
+        ) from reason
     except (RuntimeError, MemoryError) as reason:
         if told := short_of_memory(reason):
             raise InputError(f"objective: of the untrained model {told} (found {roles})") from reason
         raise
     if not torch.isfinite(loss):
-        raise InputError(f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a deterministic one (found {roles})")
+        raise InputError(
+            f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a"
+            f" deterministic one (found {roles})"
+        )
     cost = int(nouns.system.evaluations) - before
     nouns.system.evaluations.fill_(before)  # a rehearsal is no part of the run: a resumed one has more of them
     return cost
@@ -232,9 +272,15 @@ def _possible(nouns: Nouns, part: str, frames: Batch) -> Batch:
     lost = int((~possible).sum())
     if not lost:
         return frames
-    why = "the decoder gives them no density, as to peptide bonds and chiral centres that are not as in the system's first model"
+    why = (
+        "the decoder gives them no density, as to peptide bonds and chiral centres that are not as in the system's"
+        " first model"
+    )
     if lost == len(possible):
-        raise InputError(f"decoder: expected {part} frames that it can have; found none among {lost}: {why}; mend the model in system.pdb, or choose decoder=molecule")
+        raise InputError(
+            f"decoder: expected {part} frames that it can have; found none among {lost}: {why}; mend the model in"
+            " system.pdb, or choose decoder=molecule"
+        )
     log.warning(f"{lost} of {len(possible)} {part} frames are left out: {why}")
     return frames.frames(possible)
 

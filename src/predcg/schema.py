@@ -1,4 +1,6 @@
-"""The constructors' signatures are the schema of a configuration: types and ranges of all values, before anything is made of them."""
+"""The constructors' signatures are the schema of a configuration: types and ranges of all values, before anything is
+made of them.
+"""
 
 import functools
 import inspect
@@ -17,8 +19,17 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, Parallel, PositiveInt, Seed
 
-LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38  # what every library below takes; torch's networks are in single precision
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null", Any: "anything", dict: "a mapping"}
+# What every library below takes; torch's networks are in single precision.
+LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+    Any: "anything",
+    dict: "a mapping",
+}
 HANDED_ON = {"WandbLogger": "wandb.init"}  # where a constructor's further keywords go
 SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
@@ -54,7 +65,9 @@ class Settings(TypedDict, total=False):
 
 
 class Value(TypedDict):
-    """One value of a configuration: its dotted path, what is expected there (Any where nothing is said), and what was found."""
+    """One value of a configuration: its dotted path, what is expected there (Any where nothing is said), and what was
+    found.
+    """
 
     path: str
     hint: Any
@@ -62,10 +75,11 @@ class Value(TypedDict):
 
 
 def check(cfg: DictConfig) -> None:
-    """Raise InputError on the first value of a configuration that is not of the type, or not in the range, that its constructor's annotation tells.
+    """Raise InputError on the first value of a configuration that is not of the type, or not in the range, that its
+    constructor's annotation tells.
 
-    Values are taken as they are: 1.5 and 3.0 are no whole numbers, true is no number, "3" is text. No number is nan, infinite, beyond single
-    precision, or a whole number beyond 2³¹ - 1.
+    Values are taken as they are: 1.5 and 3.0 are no whole numbers, true is no number, "3" is text. No number is nan,
+    infinite, beyond single precision, or a whole number beyond 2³¹ - 1.
     """
     for value in values(cfg):
         _check_size(value["path"], value["found"])
@@ -73,9 +87,15 @@ def check(cfg: DictConfig) -> None:
 
 
 def make_lists(cfg: DictConfig) -> None:
-    """Put a list of one for every text where a list of texts is meant, as in figures=training or system.forcefield=amber96.xml."""
+    """Put a list of one for every text where a list of texts is meant, as in figures=training or
+    system.forcefield=amber96.xml.
+    """
     for value in list(values(cfg)):
-        if isinstance(value["found"], str) and not _admits(value["hint"], value["found"]) and _admits(value["hint"], [value["found"]]):
+        if (
+            isinstance(value["found"], str)
+            and not _admits(value["hint"], value["found"])
+            and _admits(value["hint"], [value["found"]])
+        ):
             OmegaConf.update(cfg, value["path"], [value["found"]])
 
 
@@ -93,12 +113,20 @@ def check_value(path: str, hint: Any, found: Any) -> None:
     except ValidationError as reason:
         whole = isinstance(found, float) and found.is_integer() and _admits(hint, int(found))
         mend = f"write {int(found)}" if whole else "mend it, or leave it out"
-        where = "".join(f"[{step}]" for step in reason.errors()[0]["loc"] if isinstance(step, int)) if get_origin(hint) is list else ""
-        raise InputError(f"{path}: expected {expected(hint)}; found {found!r}{f' (at {where})' if where else ''}; {mend}") from reason
+        where = (
+            "".join(f"[{step}]" for step in reason.errors()[0]["loc"] if isinstance(step, int))
+            if get_origin(hint) is list
+            else ""
+        )
+        raise InputError(
+            f"{path}: expected {expected(hint)}; found {found!r}{f' (at {where})' if where else ''}; {mend}"
+        ) from reason
 
 
 def values(cfg: DictConfig) -> Iterator[Value]:
-    """All values of a configuration that its constructors, or Settings, tell about; what is filled in from the system is not there yet."""
+    """All values of a configuration that its constructors, or Settings, tell about; what is filled in from the system
+    is not there yet.
+    """
     settings = get_type_hints(Settings, include_extras=True)
     for key in sorted(cfg, key=lambda key: key not in settings):  # settings first: others refer to them
         yield from _values(cfg, key, key, settings.get(key, Node))
@@ -110,7 +138,8 @@ def _values(parent: DictConfig | ListConfig, key: Any, path: str, hint: Any) -> 
     try:
         node = parent[key]
         found = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-        if OmegaConf.is_config(node) and not _holds_target(found):  # of one that holds nouns, what is there already is told about
+        # Of one that holds nouns, what is there already is told about.
+        if OmegaConf.is_config(node) and not _holds_target(found):
             found = OmegaConf.to_container(node, resolve=True)
     except OmegaConfBaseException:  # refers to what another group lacks, or to what is filled in later
         return
@@ -136,9 +165,13 @@ def _holds_target(found: Any) -> bool:
 
 @functools.cache
 def parameters(target: Callable) -> dict[str, Any]:
-    """The annotations of a constructor's parameters, and of those it hands its keywords on to; Any where there is none, or one that cannot be read at run time."""
+    """The annotations of a constructor's parameters, and of those it hands its keywords on to; Any where there is none,
+    or one that cannot be read at run time.
+    """
     further = parameters(get_object(HANDED_ON[target.__name__])) if target.__name__ in HANDED_ON else {}
-    return further | {name: _hint(target, parameter.annotation) for name, parameter in inspect.signature(target).parameters.items()}
+    return further | {
+        name: _hint(target, parameter.annotation) for name, parameter in inspect.signature(target).parameters.items()
+    }
 
 
 def _hint(target: Callable, annotation: Any) -> Any:
@@ -156,7 +189,8 @@ def _hint(target: Callable, annotation: Any) -> Any:
 def _adapter(hint: Any) -> TypeAdapter | None:
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except (PydanticSchemaGenerationError, PydanticUserError):  # an annotation of another library that has no meaning at run time
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        # An annotation of another library that has no meaning at run time.
         return None
 
 
@@ -173,9 +207,14 @@ def _check_size(path: str, found: Any) -> None:
         for key, one in found.items() if isinstance(found, dict) else enumerate(found):
             _check_size(f"{path}.{key}" if isinstance(found, dict) else f"{path}[{key}]", one)
     elif isinstance(found, float) and not abs(found) <= LARGEST_FLOAT:
-        raise InputError(f"{path}: expected a finite number, at most {LARGEST_FLOAT:g} in size; found {found!r}; mend it, or leave it out")
+        raise InputError(
+            f"{path}: expected a finite number, at most {LARGEST_FLOAT:g} in size; found {found!r}; mend it, or leave"
+            " it out"
+        )
     elif isinstance(found, int) and abs(found) > LARGEST_INT:
-        raise InputError(f"{path}: expected a whole number of at most {LARGEST_INT} in size; found {found}; mend it, or leave it out")
+        raise InputError(
+            f"{path}: expected a whole number of at most {LARGEST_INT} in size; found {found}; mend it, or leave it out"
+        )
 
 
 def expected(hint: Any) -> str:
@@ -187,7 +226,11 @@ def expected(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, *limits = arguments
-        told = [f"{SIGNS[type(limit)]} {getattr(limit, type(limit).__name__.lower())}" for limit in limits if type(limit) in SIGNS]
+        told = [
+            f"{SIGNS[type(limit)]} {getattr(limit, type(limit).__name__.lower())}"
+            for limit in limits
+            if type(limit) in SIGNS
+        ]
         return f"{expected(base)} {' and '.join(told)}".rstrip()
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(expected, arguments)))

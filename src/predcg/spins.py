@@ -12,7 +12,8 @@ CHAINS, RUNGS = 1000, 100  # of annealed importance sampling; our choice
 
 
 class Spins(NamedTuple):
-    """log w(s) = Σ_i f_i s_i + Σ_k K_k Σ_i s_i s_{i+k} + T Σ_i s_i s_{i+1} s_{i+2} of n spins s_i = ±1, on a ring or an open chain.
+    """log w(s) = Σ_i f_i s_i + Σ_k K_k Σ_i s_i s_{i+k} + T Σ_i s_i s_{i+1} s_{i+2} of n spins s_i = ±1, on a ring or an
+    open chain.
 
     Args:
         field: f, (..., n): one chain, or one for each of a batch.
@@ -20,7 +21,8 @@ class Spins(NamedTuple):
         triple: T, ().
         periodic: whether the chain is a ring.
 
-    >>> ring = Spins(torch.zeros(4, dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64), torch.zeros(()), periodic=True)
+    >>> fields, couplings = torch.zeros(4, dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)
+    >>> ring = Spins(fields, couplings, torch.zeros(()), periodic=True)
     >>> ring.log_z()  # log((2 cosh K)^4 + (2 sinh K)^4)
     tensor(3.2976, dtype=torch.float64)
     """
@@ -46,7 +48,8 @@ class Spins(NamedTuple):
         return (self.field * s).sum(-1) + sums[..., 1:-1] @ self.pair + self.triple * sums[..., -1]
 
     def log_z(self) -> Tensor:
-        """log Σ_s w(s), (...,): exact by transfer matrices where they reach, else by annealed importance sampling; with its gradient.
+        """log Σ_s w(s), (...,): exact by transfer matrices where they reach, else by annealed importance sampling; with
+        its gradient.
 
         The gradient by f_i is the mean of s_i, that by K_k and T the means of their sums.
         """
@@ -55,12 +58,16 @@ class Spins(NamedTuple):
     def messages(self) -> list["Summed"]:
         """The summed weight of sites t, ..., n - 1, for t = 0 to n, given the m spins before t and the end.
 
-        A state of m spins counts -1 as 0 and +1 as 1, the latest spin as its last digit. On a ring the end is that the last m spins are those
-        before site 0, E = 2^m; an open chain has one end, E = 1.
+        A state of m spins counts -1 as 0 and +1 as 1, the latest spin as its last digit. On a ring the end is that the
+        last m spins are those before site 0, E = 2^m; an open chain has one end, E = 1.
         """
         factors, batch = self._factors(), self.field.shape[:-1]
         states = 2**self.memory
-        end = torch.eye(states, dtype=self.field.dtype, device=self.field.device) if self.periodic else self.field.new_ones(states, 1)
+        end = (
+            torch.eye(states, dtype=self.field.dtype, device=self.field.device)
+            if self.periodic
+            else self.field.new_ones(states, 1)
+        )
         shares, scales = [end.expand(*batch, *end.shape)], [self.field.new_ones(batch)]
         for factor in factors.unbind(-4)[::-1]:
             down, up = shares[-1].unflatten(-2, (1, -1, 2)).unbind(-2)
@@ -86,11 +93,18 @@ class Spins(NamedTuple):
 
     @torch.no_grad()
     def correlations(self) -> Tensor:
-        """⟨s_i s_{i+l}⟩ of one chain, averaged over i, for l = 1 to n/2 on a ring, which has equal fields, and to n - 1 on an open chain."""
+        """⟨s_i s_{i+l}⟩ of one chain, averaged over i, for l = 1 to n/2 on a ring, which has equal fields, and to n - 1
+        on an open chain.
+        """
         if not self.periodic:
             return self._held()
         size, messages = len(self.field), self.messages()
-        return torch.stack([(self._signed(messages, lag) * self._signed(messages, size - lag).T).sum() for lag in range(1, size // 2 + 1)])
+        return torch.stack(
+            [
+                (self._signed(messages, lag) * self._signed(messages, size - lag).T).sum()
+                for lag in range(1, size // 2 + 1)
+            ]
+        )
 
     def _signed(self, messages: list["Summed"], length: int) -> Tensor:
         """Weights of so many sites of a ring, with the sign of the first of them, over as large a power of Z."""
@@ -135,12 +149,15 @@ class Spins(NamedTuple):
         Sites that do not see one another are drawn at the same time.
         """
         size = start.shape[-1]
-        # Sites first, so that those of one colour are whole rows; the last row is what an open chain sees beyond its ends.
+        # Sites first, so that those of one colour are whole rows; the last row is what an open chain sees beyond its
+        # ends.
         s = torch.cat([start.flatten(0, -2).T, start.new_zeros(1, start[..., 0].numel())])
         field = self.field.detach().expand_as(start).flatten(0, -2).T.to(s)
         pair, triple = self.pair.tolist(), self.triple.item()
         reach = range(-self.memory, self.memory + 1)
-        colours = [(sites, field[sites], {k: self._neighbours(sites, k) for k in reach}) for sites in self._colours(size)]
+        colours = [
+            (sites, field[sites], {k: self._neighbours(sites, k) for k in reach}) for sites in self._colours(size)
+        ]
         for _ in range(sweeps):
             for sites, own, around in colours:
                 h = own
@@ -174,10 +191,13 @@ class Spins(NamedTuple):
         return ends.log() + first.log_scale
 
     def _factors(self) -> Tensor:
-        """exp of the field that a site has with that of the m spins before it, (..., n, 2, 2^m / 2, 1), the earliest of them first."""
+        """exp of the field that a site has with that of the m spins before it, (..., n, 2, 2^m / 2, 1), the earliest of
+        them first.
+        """
         size, reach = self.field.shape[-1], len(self.pair)
         states = torch.arange(2**self.memory, device=self.field.device)
-        before = torch.stack([(states >> k) % 2 for k in range(self.memory)], -1).to(self.field) * 2 - 1  # the latest first
+        # The latest first.
+        before = torch.stack([(states >> k) % 2 for k in range(self.memory)], -1).to(self.field) * 2 - 1
         coupled = before[:, :reach] * self.pair.to(before)
         third = self.triple * before[:, 0] * before[:, 1] if self.memory > 1 else torch.zeros_like(before[:, 0])
         if self.periodic:
@@ -191,7 +211,9 @@ class Spins(NamedTuple):
         """Sites that do not see one another, in groups."""
         apart = self.memory + 1
         whole = size // apart * apart
-        return [torch.arange(first, whole, apart) for first in range(min(apart, whole))] + [torch.tensor([site]) for site in range(whole, size)]
+        return [torch.arange(first, whole, apart) for first in range(min(apart, whole))] + [
+            torch.tensor([site]) for site in range(whole, size)
+        ]
 
     def _neighbours(self, sites: Tensor, k: int) -> Tensor:
         size = self.field.shape[-1]

@@ -36,7 +36,8 @@ class Exact(Acquisition):
     Args:
         frames: configurations to learn from.
         test_frames: configurations held out.
-        basin: the only one of the system's basins that they come from, as from a simulation that never left it; default all.
+        basin: the only one of the system's basins that they come from, as from a simulation that never left it; default
+            all.
     """
 
     def __init__(self, frames: PositiveInt, test_frames: PositiveInt, basin: str | None = None):
@@ -55,7 +56,9 @@ class Exact(Acquisition):
 
 
 def within(system: System, x: Tensor, basin: str | None) -> Tensor:
-    """Which configurations, (N, D), are in the named basin, (N,); all where none is named. Raises InputError on an unknown name."""
+    """Which configurations, (N, D), are in the named basin, (N,); all where none is named. Raises InputError on an
+    unknown name.
+    """
     if basin is None:
         return torch.ones(len(x), dtype=torch.bool)
     if basin not in system.basins:

@@ -21,12 +21,15 @@ log = logging.getLogger(__name__)
 
 
 class Load(Acquisition):
-    """Frames of files; the last `test_fraction` of them, in the order of the files and within each, is held out: frames near the cut have neighbours beyond it.
+    """Frames of files; the last `test_fraction` of them, in the order of the files and within each, is held out: frames
+    near the cut have neighbours beyond it.
 
-    Of several files the cut is at the nearest end of one where the held-out share is then 0.5 to 1.5 times the asked, so that no file is on both sides; else
-    it is within a file. Where one simulation was written into several files, frames at their ends are neighbours all the same.
+    Of several files the cut is at the nearest end of one where the held-out share is then 0.5 to 1.5 times the asked,
+    so that no file is on both sides; else it is within a file. Where one simulation was written into several files,
+    frames at their ends are neighbours all the same.
 
-    Frames whose chiral centres differ from those of the system's first model are refused; frames that occur twice are reported.
+    Frames whose chiral centres differ from those of the system's first model are refused; frames that occur twice are
+    reported.
 
     Args:
         path: of one file, or of several, joined in this order.
@@ -61,9 +64,15 @@ class Load(Acquisition):
         x, together = torch.cat(parts), ", ".join(map(repr, self.paths))
         cut = self._cut([len(part) for part in parts])
         if not 0 < cut < len(x):
-            raise InputError(f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {together} has {len(x)}")
+            raise InputError(
+                f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {together} has"
+                f" {len(x)}"
+            )
         if self.first is not None and not 1 <= self.first <= cut:
-            raise InputError(f"acquisition.first: expected between 1 and {cut}, what is not held out of {together}; found {self.first}")
+            raise InputError(
+                f"acquisition.first: expected between 1 and {cut}, what is not held out of {together}; found"
+                f" {self.first}"
+            )
         self._report_copies(x)
         return Data(Batch.of(x[: self.first or cut]), Batch.of(x[cut:]))
 
@@ -78,8 +87,9 @@ class Load(Acquisition):
         if other.any():
             frame, centre = other.nonzero()[0].tolist()
             raise InputError(
-                f"acquisition.path: expected {names[centre]} as in the system's first model; {int(other.any(-1).sum())} of {len(x)} frames of "
-                f"{path!r} have a centre of other handedness, the first is frame {frame * self.stride}; look for mirrored or permuted coordinates"
+                f"acquisition.path: expected {names[centre]} as in the system's first model; {int(other.any(-1).sum())}"
+                f" of {len(x)} frames of {path!r} have a centre of other handedness, the first is frame"
+                f" {frame * self.stride}; look for mirrored or permuted coordinates"
             )
         if names:
             log.info("chirality: %s in all %d frames", ", ".join(names), len(x))
@@ -90,7 +100,10 @@ class Load(Acquisition):
             first = group[(size[group] > 1).nonzero()[0]]
             one, other = ((group == first).nonzero()[:2].flatten() * self.stride).tolist()
             log.warning(
-                "acquisition.path: %d of %d frames repeat an earlier one exactly, frame %d that of %d; copies on both sides of the cut between "
-                "train and test make held-out numbers too good",
-                len(x) - len(rows), len(x), other, one,
-            )  # fmt: skip
+                "acquisition.path: %d of %d frames repeat an earlier one exactly, frame %d that of %d; copies on both"
+                " sides of the cut between train and test make held-out numbers too good",
+                len(x) - len(rows),
+                len(x),
+                other,
+                one,
+            )

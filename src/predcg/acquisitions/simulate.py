@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 class Simulate(Acquisition):
     """Dynamics from every known basin; each trajectory is cut into blocks, and each block into train and test.
 
-    Both sets so see every part of every trajectory, while only the two frames at each cut are neighbours in time. Training frames are
-    ordered by time within their blocks, over all blocks and trajectories, so that a smaller set taken from the front is as diverse as it can be.
+    Both sets so see every part of every trajectory, while only the two frames at each cut are neighbours in time.
+    Training frames are ordered by time within their blocks, over all blocks and trajectories, so that a smaller set
+    taken from the front is as diverse as it can be.
 
     Args:
         frames: configurations to learn from, over all replicas.
@@ -31,19 +32,28 @@ class Simulate(Acquisition):
         replicas: trajectories; their starting structures cycle through those of the system.
         blocks: blocks per trajectory.
         first: learn from the first so many of `frames` only: nested sets of one simulation; default all.
-        basin: the only one of the system's basins that frames are kept of, as from a simulation that never left it; default all.
+        basin: the only one of the system's basins that frames are kept of, as from a simulation that never left it;
+            default all.
         kept: folder of finished simulations, each under the hash of all it depends on; they are read, never made twice.
     """
 
     def __init__(
-        self, frames: PositiveInt, test_frames: PositiveInt, replicas: PositiveInt, blocks: PositiveInt = 5, first: PositiveInt | None = None, kept: str = "outputs/simulations",
+        self,
+        frames: PositiveInt,
+        test_frames: PositiveInt,
+        replicas: PositiveInt,
+        blocks: PositiveInt = 5,
+        first: PositiveInt | None = None,
+        kept: str = "outputs/simulations",
         basin: str | None = None,
-    ):  # fmt: skip
+    ):
         positive(frames=frames, test_frames=test_frames, replicas=replicas, blocks=blocks)
         self.frames, self.test_frames, self.replicas, self.blocks = frames, test_frames, replicas, blocks
         for name, count in {"frames": frames, "test_frames": test_frames}.items():
             if count % (replicas * blocks):
-                raise InputError(f"acquisition.{name}: expected a multiple of replicas x blocks = {replicas * blocks}; found {count}")
+                raise InputError(
+                    f"acquisition.{name}: expected a multiple of replicas x blocks = {replicas * blocks}; found {count}"
+                )
         self.first = frames if first is None else first
         if not 1 <= self.first <= frames:
             raise InputError(f"acquisition.first: expected between 1 and frames = {frames}; found {first}")

@@ -29,7 +29,9 @@ class Density(LazyDistribution):
         return torch.ones(event.shape[:-1], dtype=torch.bool, device=event.device)
 
     def information(self) -> dict[str, Tensor]:
-        """Fisher information of one event, (k, k), of each parameter of k numbers, by its name; none where it is not known in closed form."""
+        """Fisher information of one event, (k, k), of each parameter of k numbers, by its name; none where it is not
+        known in closed form.
+        """
         return {}
 
 
@@ -87,7 +89,9 @@ class _Transformed(NormalizingFlow):
 
 
 def network(inputs: int, hidden: list[int], activations: list[str], gain: float = 1.0) -> nn.Sequential:
-    """Linear layers of the widths `hidden`, each followed by its activation, named as in torch.nn; the initial first layer times `gain`."""
+    """Linear layers of the widths `hidden`, each followed by its activation, named as in torch.nn; the initial first
+    layer times `gain`.
+    """
     if len(hidden) != len(activations):
         raise InputError(f"activations: expected one per hidden layer, {len(hidden)}; found {list(activations)}")
     layers: list[nn.Module] = []
@@ -104,7 +108,10 @@ def network(inputs: int, hidden: list[int], activations: list[str], gain: float 
 def sample_with_log_prob(distribution: Distribution, shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
     """A reparametrised sample and its log-density, without inverting for it what made it."""
     if not distribution.has_rsample:
-        raise InputError("objective: needs reparametrised samples, which not every density has; choose a Gaussian or a flow as decoder and encoder")
+        raise InputError(
+            "objective: needs reparametrised samples, which not every density has; choose a Gaussian or a flow as"
+            " decoder and encoder"
+        )
     if hasattr(distribution, "rsample_and_log_prob"):
         return distribution.rsample_and_log_prob(torch.Size(shape))
     sample = distribution.rsample(torch.Size(shape))

@@ -30,26 +30,31 @@ HARMONICS = 3
 class Flow(Conditional):
     """q(t, s | h) = q(t | h) q(s | t, h) for periodic coordinates t on (-π, π] and others s on the real line.
 
-    t: uniform noise through couplings of circular rational-quadratic splines (Durkan et al. 2019; Rezende et al. 2020); s: Gaussian noise
-    through affine couplings (Dinh et al. 2017), one triangular matrix, and an affine map of each coordinate; all but
-    the matrix depend on h and on harmonics of t, so that the density has no seam at ±π. It starts close to uniform t and standard normal s.
-    Of an n-fold t only τ = n t is modelled, with the n branches t = (τ + 2π k) / n equally likely: their density is that of τ (a surjection, Nielsen
-    et al. 2020). What is not the same in every branch, s depends on.
+    t: uniform noise through couplings of circular rational-quadratic splines (Durkan et al. 2019; Rezende et al. 2020);
+    s: Gaussian noise through affine couplings (Dinh et al. 2017), one triangular matrix, and an affine map of each
+    coordinate; all but the matrix depend on h and on harmonics of t, so that the density has no seam at ±π. It starts
+    close to uniform t and standard normal s. Of an n-fold t only τ = n t is modelled, with the n branches t = (τ + 2π
+    k) / n equally likely: their density is that of τ (a surjection, Nielsen et al. 2020). What is not the same in every
+    branch, s depends on.
 
     Args:
         context, size, features, transform: see Conditional.
-        folds: n of each periodic coordinate, which are the first ones of the transformed: 3 for a methyl group, whose hydrogens no energy tells apart, else 1.
+        folds: n of each periodic coordinate, which are the first ones of the transformed: 3 for a methyl group, whose
+            hydrogens no energy tells apart, else 1.
         bins: of each spline.
-        rounds: how often the couplings go over all of t. With 0, each t is instead a wrapped normal about a mean that h determines.
+        rounds: how often the couplings go over all of t. With 0, each t is instead a wrapped normal about a mean that h
+            determines.
         couplings: affine couplings of s.
         hidden: width of each hidden layer of every network.
-        gain: with rounds = 0, factor of the initial first layer of the network of the means; that of its last is 2.5 times as large. At 4 they go
-            round the whole circle from the start, which learning from the energy needs: what is not visited at first is not found. At 1 they
-            are smooth, which learning from data needs: neighbours in z are neighbours on the circle, and z is filled as p(z) asks.
-        widest: with rounds = 0, largest width of the wrapped normals, in rad, up to 1: all that is wider or has several modes, a latent variable has
-            to tell apart.
+        gain: with rounds = 0, factor of the initial first layer of the network of the means; that of its last is 2.5
+            times as large. At 4 they go round the whole circle from the start, which learning from the energy needs:
+            what is not visited at first is not found. At 1 they are smooth, which learning from data needs: neighbours
+            in z are neighbours on the circle, and z is filled as p(z) asks.
+        widest: with rounds = 0, largest width of the wrapped normals, in rad, up to 1: all that is wider or has several
+            modes, a latent variable has to tell apart.
 
-    >>> x, log_q = Flow(context=1, size=5, folds=[1, 1], bins=8, rounds=2, couplings=2, hidden=[16])(torch.zeros(7, 1)).rsample_and_log_prob()
+    >>> flow = Flow(context=1, size=5, folds=[1, 1], bins=8, rounds=2, couplings=2, hidden=[16])
+    >>> x, log_q = flow(torch.zeros(7, 1)).rsample_and_log_prob()
     >>> x.shape, log_q.shape
     (torch.Size([7, 5]), torch.Size([7]))
     """
@@ -78,9 +83,18 @@ class Flow(Conditional):
         seen = 2 * HARMONICS * periodic + self.inputs
         # φ, ψ, φ, ψ, ... of a chain: every second one is moved given the others.
         groups = [torch.arange(periodic) % 2 == parity for parity in range(min(periodic, 2))]
-        self.angles = nn.ModuleList(_CircularCoupling(moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups)
+        self.angles = nn.ModuleList(
+            _CircularCoupling(moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups
+        )
         self.mean = MLP(self.inputs, 2 * periodic, **net) if periodic and not rounds else None
-        masks = [torch.randperm(rest, generator=torch.Generator().manual_seed(i // 2)) % 2 == i % 2 for i in range(couplings)] if rest > 1 else []
+        masks = (
+            [
+                torch.randperm(rest, generator=torch.Generator().manual_seed(i // 2)) % 2 == i % 2
+                for i in range(couplings)
+            ]
+            if rest > 1
+            else []
+        )
         self.rest = nn.ModuleList(GeneralCouplingTransform(rest, seen, mask, **net) for mask in masks)
         self.rest += [_Triangular(rest), ElementWiseTransform(rest, seen, **net)] if rest else []
         with torch.no_grad():
@@ -151,8 +165,13 @@ class _Linear(Transform):
         return x @ self.lower.T
 
     def _inverse(self, y: Tensor) -> Tensor:
-        # One system with many right-hand sides: as many systems, each with the same matrix, it would take most of a training step.
-        return torch.linalg.solve_triangular(self.lower.T, y.flatten(0, -2), upper=True, left=False).reshape(y.shape) if y.ndim > 1 else self._inverse(y[None])[0]
+        # One system with many right-hand sides: as many systems, each with the same matrix, it would take most of a
+        # training step.
+        return (
+            torch.linalg.solve_triangular(self.lower.T, y.flatten(0, -2), upper=True, left=False).reshape(y.shape)
+            if y.ndim > 1
+            else self._inverse(y[None])[0]
+        )
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return x.new_zeros(x.shape[:-1])
@@ -164,7 +183,9 @@ class _Conditioned(Distribution):
     has_rsample = True
     arg_constraints = {}
 
-    def __init__(self, h: Tensor, size: int, folds: Tensor, turned: Callable[[Tensor], Distribution], rest: nn.ModuleList):
+    def __init__(
+        self, h: Tensor, size: int, folds: Tensor, turned: Callable[[Tensor], Distribution], rest: nn.ModuleList
+    ):
         super().__init__(h.shape[:-1], Size([size]), validate_args=False)
         self.h, self.folds, self.turned, self.rest = h, folds, turned, rest
         self.split = [len(folds), size - len(folds)]
@@ -204,7 +225,7 @@ class _Carried(NormalizingFlow):
 
 
 def _flow(lazies: nn.ModuleList, c: Tensor, base: Distribution) -> NormalizingFlow:
-    """The distribution of noise carried through transforms: written from noise to event, the way which training goes."""
+    """The distribution of noise carried through transforms, written from noise to event, the way training goes."""
     return _Carried(ComposedTransform(*(lazy(c) for lazy in lazies)).inv, base)
 
 

@@ -15,7 +15,8 @@ from predcg.transforms import Transform
 
 
 class Gaussian(DiagNormal):
-    """N(μ, diag σ²), its density computed from log σ, which may be one for all contexts, in half as many operations as from σ.
+    """N(μ, diag σ²), its density computed from log σ, which may be one for all contexts, in half as many operations as
+    from σ.
 
     Args:
         mean: μ, (..., D).
@@ -129,7 +130,15 @@ class NetScale(nn.Module):
         gain: factor of its initial first layer.
     """
 
-    def __init__(self, inputs: int, trunk: int, outputs: int, hidden: list[PositiveInt], activations: list[str], gain: PositiveFloat = 1.0):
+    def __init__(
+        self,
+        inputs: int,
+        trunk: int,
+        outputs: int,
+        hidden: list[PositiveInt],
+        activations: list[str],
+        gain: PositiveFloat = 1.0,
+    ):
         super().__init__()
         self.net = nn.Sequential(*network(inputs, hidden, activations, gain), nn.Linear(hidden[-1], outputs))
 

@@ -1,4 +1,6 @@
-"""Between coarse and fine spins: blocks that agree with their coarse spin, majorities, and what relative entropy makes of them."""
+"""Between coarse and fine spins: blocks that agree with their coarse spin, majorities, and what relative entropy makes
+of them.
+"""
 
 import math
 
@@ -35,7 +37,8 @@ class _Independent(Distribution):
 
 
 class SpinBlocks(Density):
-    """p(x|X): each spin of the I-th block of n/n_c agrees with X_I with probability θ_cf, independently: θ_cf^{(1 + xX)/2} (1 - θ_cf)^{(1 - xX)/2}.
+    """p(x|X): each spin of the I-th block of n/n_c agrees with X_I with probability θ_cf, independently: θ_cf^{(1 +
+    xX)/2} (1 - θ_cf)^{(1 - xX)/2}.
 
     Args:
         context: n_c.
@@ -103,8 +106,8 @@ class Majority(Density):
 class MajorityBlocks(Density):
     """p(x|X): a block is all X, or all X but one spin, each of these n/n_c + 1 patterns equally likely.
 
-    How relative entropy, which learns nothing about p(x|X), goes back to fine spins (Schöberl, Zabaras, Koutsourelakis 2015; that
-    patterns are equally likely is our reading).
+    How relative entropy, which learns nothing about p(x|X), goes back to fine spins (Schöberl, Zabaras, Koutsourelakis
+    2015; that patterns are equally likely is our reading).
 
     Args:
         context: n_c.
@@ -151,5 +154,8 @@ class _OneFlip(Distribution):
 
 def _block(coarse: int, fine: int) -> int:
     if coarse < 1 or fine % coarse:
-        raise InputError(f"z: expected a divisor of the {fine} fine spins, so that all blocks are equally long; found {coarse} coarse spins")
+        raise InputError(
+            f"z: expected a divisor of the {fine} fine spins, so that all blocks are equally long; found {coarse}"
+            " coarse spins"
+        )
     return fine // coarse

@@ -15,12 +15,13 @@ SWEEPS = 200  # of Gibbs sampling from free spins, where a chain has no exact dr
 
 
 class SpinChain(Density):
-    """p(X) ∝ exp(-β U(X)) of n spins X_I = ±1, -U = μ Σ X_I + ½ θ_lin Σ X_I + Σ_{k <= L} θ_k Σ X_I X_{I+k} + ½ θ_3 Σ X_I X_{I+1} X_{I+2}.
+    """p(X) ∝ exp(-β U(X)) of n spins X_I = ±1, -U = μ Σ X_I + ½ θ_lin Σ X_I + Σ_{k <= L} θ_k Σ X_I X_{I+k} + ½ θ_3 Σ
+    X_I X_{I+1} X_{I+2}.
 
-    The couplings θ are the weight of `energy`, in the order lin, 1 to L, 3, those that there are; they start as 1 over their number, as a chain
-    whose couplings sum to 1. Normalised, and drawn from, exactly by transfer matrices where these reach (n 4^L up to 2^25), else by
-    annealed importance sampling and Gibbs sweeps (Schöberl, Zabaras, Koutsourelakis 2015, where every term of U carries -½ and pairs are
-    summed over both neighbours).
+    The couplings θ are the weight of `energy`, in the order lin, 1 to L, 3, those that there are; they start as 1 over
+    their number, as a chain whose couplings sum to 1. Normalised, and drawn from, exactly by transfer matrices where
+    these reach (n 4^L up to 2^25), else by annealed importance sampling and Gibbs sweeps (Schöberl, Zabaras,
+    Koutsourelakis 2015, where every term of U carries -½ and pairs are summed over both neighbours).
 
     Args:
         size: n.
@@ -37,15 +38,29 @@ class SpinChain(Density):
     tensor(0.2732, grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, size: PositiveInt, reach: NonNegativeInt, linear: bool, triple: bool, field: float, beta: PositiveFloat, periodic: bool = True):
+    def __init__(
+        self,
+        size: PositiveInt,
+        reach: NonNegativeInt,
+        linear: bool,
+        triple: bool,
+        field: float,
+        beta: PositiveFloat,
+        periodic: bool = True,
+    ):
         super().__init__()
         if not 0 <= reach < size:
-            raise InputError(f"latent.reach: expected between 0 and one less than the z = {size} coarse spins; found {reach}")
+            raise InputError(
+                f"latent.reach: expected between 0 and one less than the z = {size} coarse spins; found {reach}"
+            )
         if triple and size < 3:
             raise InputError(f"latent.triple: expected at least 3 coarse spins; found z = {size}")
         names = [*(["lin"] if linear else []), *(str(k) for k in range(1, reach + 1)), *(["3rd"] if triple else [])]
         if not names:
-            raise InputError("latent: expected at least one coupling; found reach 0 and neither linear nor triple; choose latent.linear=true")
+            raise InputError(
+                "latent: expected at least one coupling; found reach 0 and neither linear nor triple; choose"
+                " latent.linear=true"
+            )
         self.size, self.reach, self.linear, self.triple, self.periodic = size, reach, linear, triple, periodic
         self.field, self.beta, self.names = float(field), float(beta), names
         self.energy = nn.Linear(len(names), 1, bias=False)

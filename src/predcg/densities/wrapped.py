@@ -14,7 +14,8 @@ class WrappedNormal(Distribution):
         mean: μ, (..., m), rad.
         log_scale: log σ, (..., m); widths up to some 3 rad, beyond which it is uniform, are exact.
 
-    >>> WrappedNormal(torch.zeros(1), torch.ones(1)).log_prob(torch.tensor([3.0])).exp()  # (1 + 2 e^(-σ²/2) cos 3 + ...) / 2π
+    >>> # (1 + 2 e^(-σ²/2) cos 3 + ...) / 2π
+    >>> WrappedNormal(torch.zeros(1), torch.ones(1)).log_prob(torch.tensor([3.0])).exp()
     tensor(0.1513)
     """
 
@@ -26,7 +27,9 @@ class WrappedNormal(Distribution):
         self.centre, self.log_scale = mean, log_scale
 
     def rsample(self, shape: Size = ()) -> Tensor:
-        turned = self.centre + self.log_scale.exp() * torch.randn(*shape, *self.centre.shape, dtype=self.centre.dtype, device=self.centre.device)
+        turned = self.centre + self.log_scale.exp() * torch.randn(
+            *shape, *self.centre.shape, dtype=self.centre.dtype, device=self.centre.device
+        )
         return wrapped(turned)
 
     def rsample_and_log_prob(self, shape: Size = ()) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,6 @@
-"""The mass of rare states under the model itself, raw, over seeds: what bounds, moments and reweighted averages do not see."""
+"""The mass of rare states under the model itself, raw, over seeds: what bounds, moments and reweighted averages do not
+see.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -25,8 +27,9 @@ BOUNDED = 20_000
 def minor_well(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Mass of the rarest basin under the model over its exact mass, seed by seed, for every variant of a method.
 
-    Numbers, means over the seeds of a variant, whose overrides end the names: minor_mass_ratio; mean and sd of x1; both bounds of log Z; success, the share
-    of seeds with the mass within 20 %, and the mean, the standard deviation and both bounds within 0.05 of the exact ones.
+    Numbers, means over the seeds of a variant, whose overrides end the names: minor_mass_ratio; mean and sd of x1; both
+    bounds of log Z; success, the share of seeds with the mass within 20 %, and the mean, the standard deviation and
+    both bounds within 0.05 of the exact ones.
     """
     groups = grouped(runs, variant)
     figure, (axes,) = new(width=6.0, height=1.0 + 0.55 * len(groups))
@@ -35,23 +38,37 @@ def minor_well(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         found = [_four_criteria(run) for run in same]
         numbers |= mean_over_seeds(found, f"_{name}")
         good = sum(int(one["success"]) for one in found)
-        axes.scatter([one["minor_mass_ratio"] for one in found], [row] * len(found), color=MODEL, s=14, alpha=0.6, linewidths=0)
-        axes.errorbar(numbers[f"minor_mass_ratio_{name}"], row, xerr=numbers.get(f"minor_mass_ratio_{name}_error"), fmt="|", color=EXACT, capsize=3)
+        axes.scatter(
+            [one["minor_mass_ratio"] for one in found], [row] * len(found), color=MODEL, s=14, alpha=0.6, linewidths=0
+        )
+        axes.errorbar(
+            numbers[f"minor_mass_ratio_{name}"],
+            row,
+            xerr=numbers.get(f"minor_mass_ratio_{name}_error"),
+            fmt="|",
+            color=EXACT,
+            capsize=3,
+        )
         labels.append(f"{name}\n{good} of {len(same)} seeds meet all four")
     axes.axvspan(0.8, 1.2, color=DATA, alpha=0.12, linewidth=0)
     axes.axvline(1, color=EXACT, linestyle=":")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel=f"mass of the {rarest(runs[0].system.exact(), runs[0].system)} basin under the model / exact", xlim=(-0.05, None), ylim=(len(labels) - 0.5, -0.5))
+    axes.set(
+        xlabel=f"mass of the {rarest(runs[0].system.exact(), runs[0].system)} basin under the model / exact",
+        xlim=(-0.05, None),
+        ylim=(len(labels) - 0.5, -0.5),
+    )
     return figure, numbers
 
 
 @needs(System, "basins", "training", "claim", by=lambda run: _variant_and_alpha(run))
 def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Mass of every basin under the model, raw, against α, the share of the data in a mixed objective; one line per variant, means over seeds.
+    """Mass of every basin under the model, raw, against α, the share of the data in a mixed objective; one line per
+    variant, means over seeds.
 
-    Numbers: p_<basin>_alpha<α>, with the overrides of the variant at the end where there are several, and the exact mass where it is known;
-    p_<basin>_data, the share of the training frames. Where the energy part is a forward divergence too, a model that can be anything
-    ends at α p_data + (1 - α) p_exact: the dashed line.
+    Numbers: p_<basin>_alpha<α>, with the overrides of the variant at the end where there are several, and the exact
+    mass where it is known; p_<basin>_data, the share of the training frames. Where the energy part is a forward
+    divergence too, a model that can be anything ends at α p_data + (1 - α) p_exact: the dashed line.
     """
     groups = grouped(runs, _variant_and_alpha)
     names = sorted({name for name, _ in groups})
@@ -66,12 +83,28 @@ def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         if f"p_{basin}" in exact:
             numbers[f"p_{basin}_exact"] = exact[f"p_{basin}"]
             axes.axhline(exact[f"p_{basin}"], color=EXACT, linestyle=":", label="exact")
-            axes.plot([0, 1], [exact[f"p_{basin}"], data], color=EXACT, linestyle="--", linewidth=0.8, label="α data + (1 - α) exact")
+            axes.plot(
+                [0, 1],
+                [exact[f"p_{basin}"], data],
+                color=EXACT,
+                linestyle="--",
+                linewidth=0.8,
+                label="α data + (1 - α) exact",
+            )
         for colour, name in zip(BASINS[1:], names, strict=False):
             alphas = [alpha for other, alpha in groups if other == name]
             keys = [f"p_{basin}{_suffix(alpha, name, names)}" for alpha in alphas]
             errors = [numbers.get(f"{key}_error", 0.0) for key in keys]
-            axes.errorbar(alphas, [numbers[key] for key in keys], errors, marker="o", markersize=3, capsize=2, color=colour, label=name)
+            axes.errorbar(
+                alphas,
+                [numbers[key] for key in keys],
+                errors,
+                marker="o",
+                markersize=3,
+                capsize=2,
+                color=colour,
+                label=name,
+            )
         axes.set(xlabel="α, share of the data", ylabel="mass under the model", title=f"{basin}: {data:.3g} of the data")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure, numbers
@@ -84,7 +117,10 @@ def _variant_and_alpha(run: Run) -> tuple[str, float]:
 def _alpha(run: Run) -> float:
     logged = column(run, "train/alpha")[1]
     if not logged:
-        raise InputError(f"recovered_mass: expected runs with a mixed objective, which log their alpha; found {run.name}; choose objective=mixed")
+        raise InputError(
+            f"recovered_mass: expected runs with a mixed objective, which log their alpha; found {run.name}; choose"
+            " objective=mixed"
+        )
     return round(logged[-1], 4)
 
 
@@ -116,9 +152,17 @@ def _four_criteria(run: Run) -> dict[str, float]:
     drawn = list(_drawn(run))
     exact, share, x1 = run.system.exact(), masses(run.system, drawn), torch.cat([x[:, 0] for x in drawn])
     rare = rarest(exact, run.system)
-    numbers = {"minor_mass_ratio": share[rare] / exact[f"p_{rare}"], "mean_x1": x1.mean().item(), "sd_x1": x1.std().item()}
+    numbers = {
+        "minor_mass_ratio": share[rare] / exact[f"p_{rare}"],
+        "mean_x1": x1.mean().item(),
+        "sd_x1": x1.std().item(),
+    }
     bounds = log_z_bounds(run.model, run.system, run.system.sample(BOUNDED), BOUNDED)
     numbers |= {name: bounds[name] for name in ("log_z_lower", "log_z_upper")}
-    known = {"mean_x1": exact["mean_x1"], "sd_x1": exact["sd_x1"]} | dict.fromkeys(("log_z_lower", "log_z_upper"), exact["log_z"])
-    good = abs(numbers["minor_mass_ratio"] - 1) <= 0.2 and all(abs(numbers[name] - value) <= 0.05 for name, value in known.items())
+    known = {"mean_x1": exact["mean_x1"], "sd_x1": exact["sd_x1"]} | dict.fromkeys(
+        ("log_z_lower", "log_z_upper"), exact["log_z"]
+    )
+    good = abs(numbers["minor_mass_ratio"] - 1) <= 0.2 and all(
+        abs(numbers[name] - value) <= 0.05 for name, value in known.items()
+    )
     return numbers | {"success": float(good)}

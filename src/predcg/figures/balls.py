@@ -16,7 +16,8 @@ BALL, STICK = 0.25, 0.0125  # of the van der Waals radius; nm
 EXTENT = 0.05  # of the largest ball, nm
 FOG = 0.5  # how far the farthest atom fades to white
 LIGHT = np.array([-0.35, 0.4])  # where on a ball the highlight is, in its radii
-SHADES = np.interp(np.linspace(0, 1, 9), [0, 0.35, 1], [-0.35, 0.0, 0.7])  # rim to highlight; below 0 darker, above lighter
+# Rim to highlight; below 0 darker, above lighter.
+SHADES = np.interp(np.linspace(0, 1, 9), [0, 0.35, 1], [-0.35, 0.0, 0.7])
 
 
 def draw_molecule(axes: Axes, molecule: Molecule, r: np.ndarray, shown: list[int], depth: tuple[float, float]) -> None:
@@ -34,7 +35,8 @@ def draw_molecule(axes: Axes, molecule: Molecule, r: np.ndarray, shown: list[int
         along = (r[j] - r[i]) / np.linalg.norm(r[j] - r[i])
         middle = 0.5 * (r[i] + radius[i] * along + r[j] - radius[j] * along)
         for atom, sign in ((i, 1), (j, -1)):
-            start = r[atom] + sign * 0.9 * radius[atom] * along  # on the ball, so that a stick towards the eye lies over it
+            # On the ball, so that a stick towards the eye lies over it.
+            start = r[atom] + sign * 0.9 * radius[atom] * along
             pieces.append((0.5 * (start + middle)[2], _stick(start, middle), base[atom]))
     patches, colours = [], []
     for z, piece, colour in sorted(pieces, key=lambda piece: piece[0]):

@@ -15,9 +15,11 @@ CHAINS, FRAMES, STRIDE = 1000, 20, 5
 
 @needs(System, "training", "variables", each=True)
 def gibbs_acceptance(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Metropolis-within-Gibbs sampling of the model beside independent draws: the density of z1, and how often a proposal of the encoder is accepted.
+    """Metropolis-within-Gibbs sampling of the model beside independent draws: the density of z1, and how often a
+    proposal of the encoder is accepted.
 
-    Numbers: gibbs_acceptance, 1 where the encoder is the model's exact posterior; gibbs_var_z1, the variance of z1, exactly 1.
+    Numbers: gibbs_acceptance, 1 where the encoder is the model's exact posterior; gibbs_var_z1, the variance of z1,
+    exactly 1.
     """
     run = runs[0]
     torch.manual_seed(run.seed)
@@ -26,12 +28,17 @@ def gibbs_acceptance(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     independent = run.model.latent().sample((len(z1),))[:, 0]
     figure, (axes,) = new(width=4.2)
     bins = np.linspace(-4, 4, 41)
-    for values, colour, text in ((independent, EXACT, "independent draws"), (z1, MODEL, f"chains, {chains.acceptance:.0%} accepted")):
+    for values, colour, text in (
+        (independent, EXACT, "independent draws"),
+        (z1, MODEL, f"chains, {chains.acceptance:.0%} accepted"),
+    ):
         axes.hist(values.numpy(), bins=bins, density=True, histtype="step", linewidth=1.4, color=colour, label=text)
     axes.set(xlabel="collective variable z1", ylabel="density")
     axes.legend(fontsize=8)
     by_chain = z1.view(CHAINS, FRAMES).square().mean(1)
     return figure, {
         "gibbs_acceptance": chains.acceptance,
-        "gibbs_var_z1": by_chain.mean().item(), "gibbs_var_z1_error": (by_chain.std() / CHAINS**0.5).item(), "gibbs_var_z1_exact": 1.0,
-    }  # fmt: skip
+        "gibbs_var_z1": by_chain.mean().item(),
+        "gibbs_var_z1_error": (by_chain.std() / CHAINS**0.5).item(),
+        "gibbs_var_z1_exact": 1.0,
+    }

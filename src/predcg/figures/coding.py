@@ -16,10 +16,12 @@ SHOWN = 2000
 
 @needs(Planar, "basins", "training", "variables")
 def encoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Exact draws of the system through the encoder, coloured by basin: draws and means of the first latent coordinate, and their histogram against N(0, 1).
+    """Exact draws of the system through the encoder, coloured by basin: draws and means of the first latent coordinate,
+    and their histogram against N(0, 1).
 
-    Numbers, means over seeds: mean and sd of the encoder's draws, exactly 0 and 1 where the model is perfect, which exact draws of the rare basin decide too;
-    recall of each basin, the share of its configurations that are in it still after encoding and decoding. The first seed is drawn.
+    Numbers, means over seeds: mean and sd of the encoder's draws, exactly 0 and 1 where the model is perfect, which
+    exact draws of the rare basin decide too; recall of each basin, the share of its configurations that are in it still
+    after encoding and decoding. The first seed is drawn.
     """
     run, found = runs[0], [_encode(run) for run in runs]
     x, mean, z = found[0]
@@ -28,8 +30,12 @@ def encoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for index, name in enumerate(run.system.basins):
         here, colour = (label == index).nonzero().flatten()[:SHOWN], BASINS[index % len(BASINS)]
         plane.scatter(x[here, 0], z[here], s=2, color=colour, alpha=0.15, linewidths=0)
-        plane.scatter(x[here, 0], mean[here], s=5, color=colour, linewidths=0, label=f"{name} ({(label == index).sum()} draws)")
-    plane.set(xlabel=f"x1 {UNIT}", ylabel="latent coordinate z1", title="encoder: means (dots) and draws (pale)", ylim=(-4, 4))
+        plane.scatter(
+            x[here, 0], mean[here], s=5, color=colour, linewidths=0, label=f"{name} ({(label == index).sum()} draws)"
+        )
+    plane.set(
+        xlabel=f"x1 {UNIT}", ylabel="latent coordinate z1", title="encoder: means (dots) and draws (pale)", ylim=(-4, 4)
+    )
     plane.legend(markerscale=3)
     bins = torch.linspace(-4, 4, 41)
     parts = [z[label == index].numpy() for index in range(len(run.system.basins))]
@@ -45,8 +51,9 @@ def encoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 def decoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Latent draws, coloured by z1, through the decoder and back through the encoder.
 
-    Numbers, means over seeds: how monotonous the decoded mean of x1 is in z1 (1: perfectly, Spearman), mean and sd of z1 drawn by the encoder from decoded
-    draws, exactly 0 and 1 where the encoder is the model's posterior. The first seed is drawn.
+    Numbers, means over seeds: how monotonous the decoded mean of x1 is in z1 (1: perfectly, Spearman), mean and sd of
+    z1 drawn by the encoder from decoded draws, exactly 0 and 1 where the encoder is the model's posterior. The first
+    seed is drawn.
     """
     run, found = runs[0], [_round_trip(run) for run in runs]
     z, mean, x, again, _ = found[0]
@@ -55,12 +62,16 @@ def decoded(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, (plane, along, back) = new(3, width=3.5, height=3.2)
     plane.contour(grid[..., 0], grid[..., 1], u - u.min(), levels=range(0, 17, 2), colors="#999999", linewidths=0.7)
     x_limits, y_limits = window(run.system)
-    plane.set(xlabel=f"x1 {UNIT}", ylabel=f"x2 {UNIT}", xlim=x_limits, ylim=y_limits, title="draws; contours of u every 2 kT")
+    plane.set(
+        xlabel=f"x1 {UNIT}", ylabel=f"x2 {UNIT}", xlim=x_limits, ylim=y_limits, title="draws; contours of u every 2 kT"
+    )
     along.set(xlabel="latent coordinate z1", ylabel=f"x1 {UNIT}", title="decoded draws")
     back.set(xlabel="latent coordinate z1", ylabel="encoded again, mean", title="and encoded again")
     back.axline((0, 0), slope=1, color=EXACT, linestyle=":", linewidth=1)
     for axes, points in ((plane, (x[:, 0], x[:, 1])), (along, (z, x[:, 0])), (back, (z, again))):
-        shown = axes.scatter(*(values[:SHOWN] for values in points), c=z[:SHOWN], s=3, cmap="viridis", vmin=-2.5, vmax=2.5, linewidths=0)
+        shown = axes.scatter(
+            *(values[:SHOWN] for values in points), c=z[:SHOWN], s=3, cmap="viridis", vmin=-2.5, vmax=2.5, linewidths=0
+        )
     along.plot(z[:SHOWN], mean[:SHOWN], ".", color=EXACT, markersize=1, label="decoded mean")
     along.legend(markerscale=5)
     figure.colorbar(shown, ax=back, label="latent coordinate z1")
@@ -79,12 +90,17 @@ def _encode(run: Run) -> tuple[Tensor, Tensor, Tensor]:
 def _recall(run: Run, x: Tensor, z: Tensor) -> dict[str, float]:
     numbers = _standard("z1", z)
     label, found = run.system.label(x), run.system.label(run.model.decode(run.model.cv(x)))
-    return numbers | {f"recall_{name}": (found[label == index] == index).double().mean().item() for index, name in enumerate(run.system.basins)}
+    return numbers | {
+        f"recall_{name}": (found[label == index] == index).double().mean().item()
+        for index, name in enumerate(run.system.basins)
+    }
 
 
 @torch.no_grad()
 def _round_trip(run: Run) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Latent draws z1 and the decoded mean of x1, (n,), decoded draws, (n, 2), and of their z1 the encoder's mean and draw, (n,)."""
+    """Latent draws z1 and the decoded mean of x1, (n,), decoded draws, (n, 2), and of their z1 the encoder's mean and
+    draw, (n,).
+    """
     torch.manual_seed(run.seed)
     z = run.model.latent().sample((DRAWS,))
     x = run.model.decoder(z).sample()

@@ -16,12 +16,14 @@ NAMES = {"lin": "θ linear", "3rd": "θ third order"}
 
 @needs(IsingChain, "training", "posterior", "claim", by=lambda run: isinstance(run.prior, Flat))
 def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Couplings of the coarse chain during EM, with a flat and with a sparse prior, of the first seed; at the end their errors under the flat one.
+    """Couplings of the coarse chain during EM, with a flat and with a sparse prior, of the first seed; at the end their
+    errors under the flat one.
 
     The runs have a linear and a triple term: both are odd in the spins, and stand for one another.
 
-    Numbers, means over seeds, for each coupling: kept, the share of seeds in which the sparse prior leaves it above 0.01; flat, its value under the flat prior,
-    and flat_z, that in its posterior standard deviation; sparse, its value under the sparse prior. kept_one_odd: the share in which exactly one odd term is left.
+    Numbers, means over seeds, for each coupling: kept, the share of seeds in which the sparse prior leaves it above
+    0.01; flat, its value under the flat prior, and flat_z, that in its posterior standard deviation; sparse, its value
+    under the sparse prior. kept_one_odd: the share in which exactly one odd term is left.
     """
     groups = grouped(runs, lambda run: not isinstance(run.prior, Flat))
     figure, panels = new(len(groups), width=4.2, height=3.4)
@@ -33,16 +35,29 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             values.append({f"{kind}_{name}": value for name, value in found.items()})
             if sparse:
                 kept = {name: abs(value) > PRUNED for name, value in found.items()}
-                values[-1] |= {f"kept_{name}": float(left) for name, left in kept.items()} | {"kept_one_odd": float(kept["lin"] != kept["3rd"])}
+                values[-1] |= {f"kept_{name}": float(left) for name, left in kept.items()} | {
+                    "kept_one_odd": float(kept["lin"] != kept["3rd"])
+                }
             else:
-                values[-1] |= {f"flat_z_{name}": abs(value) / sd for (name, value), sd in zip(found.items(), run.weights.deviations(), strict=False)}
+                values[-1] |= {
+                    f"flat_z_{name}": abs(value) / sd
+                    for (name, value), sd in zip(found.items(), run.weights.deviations(), strict=False)
+                }
         numbers |= mean_over_seeds(values)
         run = same[0]
         for colour, (place, (name, value)) in zip(COLOURS, enumerate(run.model.latent.couplings.items()), strict=False):
             steps, path = column(run, f"train/theta_{name}")
             axes.plot([*steps, steps[-1] + 5], [*path, value], color=colour, label=NAMES.get(name, f"θ{name}"))
             if not sparse:
-                axes.errorbar(steps[-1] + 8 + 3 * place, value, run.weights.deviations()[place], fmt="o", markersize=3, color=colour, capsize=2)
+                axes.errorbar(
+                    steps[-1] + 8 + 3 * place,
+                    value,
+                    run.weights.deviations()[place],
+                    fmt="o",
+                    markersize=3,
+                    color=colour,
+                    capsize=2,
+                )
         axes.axhline(0, color=EXACT, linewidth=0.6, linestyle=":")
         title = "sparse prior" if sparse else "flat prior, with one standard deviation at the end"
         axes.set(xlabel="EM step", ylabel="coupling (kT / β)", title=title)

@@ -45,20 +45,25 @@ class Sample(NamedTuple):
 
     def histogram(self) -> np.ndarray:
         """Shares of the bins of φ and ψ, ψ first."""
-        return np.histogram2d(*self.angles.flip(-1).T.numpy(), bins=BINS, range=[[-180, 180]] * 2, weights=self.share.numpy())[0]
+        return np.histogram2d(
+            *self.angles.flip(-1).T.numpy(), bins=BINS, range=[[-180, 180]] * 2, weights=self.share.numpy()
+        )[0]
 
 
 @needs(Molecule, "backbone", "training", "claim", by=lambda run: bool(run.history))
 @torch.no_grad()
 def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Trained models beside a reference simulation of the same system: the last run, whose steps are 0. Means over seeds; the first is drawn.
+    """Trained models beside a reference simulation of the same system: the last run, whose steps are 0. Means over
+    seeds; the first is drawn.
 
-    Numbers: effective_sample_size of the weights p̃/q; log_z; in nat, how far the bounds of log Z are from it: elbo_gap over draws of the model (the reverse KL), eubo_gap
-    over frames of the reference (the forward KL); the mass of every basin, reweighted and of the model as it is, beside the
-    reference's, p_<basin>_simulated, and the largest deviation of the former in percent over basins above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and
-    ψ, held-out reference frames against the model, beside that against the other half of the reference, its floor; l_percent, with the handedness of
-    the first model; tight_percent, with every bond within 0.01 nm and every angle within 10 degrees of the force field's, wide_percent, within 0.02 nm and 25
-    degrees, beside the reference's, whose bonds to hydrogen are up to 0.3 % too wide at 1 fs (see samplers.Langevin), uncorrected; outside_percent, reference
+    Numbers: effective_sample_size of the weights p̃/q; log_z; in nat, how far the bounds of log Z are from it: elbo_gap
+    over draws of the model (the reverse KL), eubo_gap over frames of the reference (the forward KL); the mass of every
+    basin, reweighted and of the model as it is, beside the reference's, p_<basin>_simulated, and the largest deviation
+    of the former in percent over basins above 0.1 %; the Kullback-Leibler divergence of the histogram of φ and ψ,
+    held-out reference frames against the model, beside that against the other half of the reference, its floor;
+    l_percent, with the handedness of the first model; tight_percent, with every bond within 0.01 nm and every angle
+    within 10 degrees of the force field's, wide_percent, within 0.02 nm and 25 degrees, beside the reference's, whose
+    bonds to hydrogen are up to 0.3 % too wide at 1 fs (see samplers.Langevin), uncorrected; outside_percent, reference
     frames where the model has density zero, such as cis peptide bonds; energy_evaluations of training.
     """
     trained, reference = with_reference(runs)
@@ -66,19 +71,32 @@ def coverage(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     simulated = {name: _simulated(reference, index, train, test) for index, name in enumerate(states(reference.system))}
     found = [_measure(run, train, test, simulated) for run in trained]
     numbers = mean_over_seeds([values for values, *_ in found]) | {"seeds": len(found)}
-    numbers |= {f"p_{name}_simulated{kind}": number for name, both in simulated.items() for kind, number in zip(("", "_error"), both, strict=True)}
+    numbers |= {
+        f"p_{name}_simulated{kind}": number
+        for name, both in simulated.items()
+        for kind, number in zip(("", "_error"), both, strict=True)
+    }
     _, weighted, model, reweighted, above = found[0]
     figure, panels = new(columns=3, rows=2, width=3.5, height=3.1)
-    for axes, (text, sample) in zip(panels, {"reference": test, "model": model, "model, reweighted": reweighted}.items(), strict=False):
+    for axes, (text, sample) in zip(
+        panels, {"reference": test, "model": model, "model, reweighted": reweighted}.items(), strict=False
+    ):
         image = free_energy_map(axes, sample.first(len(test.x)), text)
     figure.colorbar(image, ax=panels[:3], label=FREE_ENERGY)
     _weights(panels[3], weighted, above)
-    masses(panels[4], numbers, states(reference.system), [("_simulated", EXACT, "reference"), ("_model", PALE, "model"), ("", MODEL, "model, reweighted")])
+    masses(
+        panels[4],
+        numbers,
+        states(reference.system),
+        [("_simulated", EXACT, "reference"), ("_model", PALE, "model"), ("", MODEL, "model, reweighted")],
+    )
     _energies(panels[5], reference.system(test.x[:FRAMES]), reference.system(model.x[:FRAMES]))
     return figure, numbers
 
 
-def _measure(run: Run, train: Sample, test: Sample, simulated: dict[str, tuple[float, float]]) -> tuple[dict[str, float], Weighted, Sample, Sample, Tensor]:
+def _measure(
+    run: Run, train: Sample, test: Sample, simulated: dict[str, tuple[float, float]]
+) -> tuple[dict[str, float], Weighted, Sample, Sample, Tensor]:
     weighted = draw(run.model, run.system, DRAWS, SAMPLES)
     model = Sample.of(run, weighted.x, torch.zeros(len(weighted.x)))
     frames = test.x[:: max(1, len(test.x) // FRAMES)]
@@ -86,10 +104,14 @@ def _measure(run: Run, train: Sample, test: Sample, simulated: dict[str, tuple[f
     above, inside = -run.system(frames) - log_q, log_q.isfinite()
     log_z, error = weighted.log_z
     numbers = {
-        "effective_sample_size": weighted.effective_sample_size, "log_z": log_z, "log_z_error": error,
-        "elbo_gap": log_z - weighted.log_w[weighted.log_w.isfinite()].double().mean().item(), "eubo_gap": above[inside].double().mean().item() - log_z,
-        "largest_log_weight": (above[inside].max() - log_z).item(), "outside_percent": 100 * (1 - inside.double().mean().item()),
-    }  # fmt: skip
+        "effective_sample_size": weighted.effective_sample_size,
+        "log_z": log_z,
+        "log_z_error": error,
+        "elbo_gap": log_z - weighted.log_w[weighted.log_w.isfinite()].double().mean().item(),
+        "eubo_gap": above[inside].double().mean().item() - log_z,
+        "largest_log_weight": (above[inside].max() - log_z).item(),
+        "outside_percent": 100 * (1 - inside.double().mean().item()),
+    }
     worst, label = 0.0, run.system.label(model.x)
     for index, (name, (mass, _)) in enumerate(simulated.items()):
         numbers[f"p_{name}"], numbers[f"p_{name}_error"] = weighted.mean((label == index).double())
@@ -107,7 +129,9 @@ def _measure(run: Run, train: Sample, test: Sample, simulated: dict[str, tuple[f
     numbers["ramachandran_kl_above_floor"] = numbers["ramachandran_kl"] - numbers["ramachandran_kl_reference"]
     numbers["l_percent"] = 100 * census(run.system, model.x).all(-1).double().mean().item()
     for name, lengths, degrees in (("tight", 0.01, 10), ("wide", 0.02, 25)):
-        numbers[f"{name}_percent"], numbers[f"{name}_percent_reference"] = (_sane(run, x, lengths, degrees) for x in (model.x, test.x))
+        numbers[f"{name}_percent"], numbers[f"{name}_percent_reference"] = (
+            _sane(run, x, lengths, degrees) for x in (model.x, test.x)
+        )
         numbers[f"{name}_off_percent"] = abs(numbers[f"{name}_percent"] - numbers[f"{name}_percent_reference"])
     return numbers | {"energy_evaluations": int(run.system.evaluations)}, weighted, model, reweighted, above[inside]
 
@@ -131,7 +155,10 @@ def _sane(run: Run, x: Tensor, length_nm: float, degrees: float) -> float:
     """Percentage of configurations with every bond and angle of the Z-matrix this close to the force field's."""
     zmatrix, close = run.system.zmatrix, []
     internal = InternalCoordinates(run.system.frame, zmatrix)
-    for observable, centres, tolerance in ((internal.distances, zmatrix["bonds"], length_nm), (internal.angles, zmatrix["angles"], math.radians(degrees))):
+    for observable, centres, tolerance in (
+        (internal.distances, zmatrix["bonds"], length_nm),
+        (internal.angles, zmatrix["angles"], math.radians(degrees)),
+    ):
         close.append(((observable(x) - torch.tensor([centre for centre, _ in centres])).abs() < tolerance).all(-1))
     return 100 * (close[0] & close[1]).double().mean().item()
 
@@ -142,22 +169,41 @@ def free_energy_map(axes: Axes, sample: Sample, title: str):
     free = np.where(np.isfinite(free), free - free.min(), np.nan)
     edges = np.linspace(-180, 180, BINS + 1)
     ticks = range(-180, 181, 90)
-    axes.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{title}, {len(sample.x)} frames", xticks=ticks, yticks=ticks)
+    axes.set(
+        xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"{title}, {len(sample.x)} frames", xticks=ticks, yticks=ticks
+    )
     return axes.pcolormesh(edges, edges, free, cmap="viridis_r", vmin=0, vmax=DEEPEST)
 
 
 def _weights(axes: Axes, weighted: Weighted, above: Tensor) -> None:
-    for log_w, colour, text in ((weighted.log_w, MODEL, "draws of the model"), (above, DATA, "frames of the reference")):
+    for log_w, colour, text in (
+        (weighted.log_w, MODEL, "draws of the model"),
+        (above, DATA, "frames of the reference"),
+    ):
         relative = (log_w - weighted.log_z[0]).clamp(-3, 3).numpy()
-        axes.hist(relative, bins=np.linspace(-3, 3, 97), density=True, histtype="step", color=colour, linewidth=1.4, label=text)
+        axes.hist(
+            relative,
+            bins=np.linspace(-3, 3, 97),
+            density=True,
+            histtype="step",
+            color=colour,
+            linewidth=1.4,
+            label=text,
+        )
     axes.axvline(0, color=EXACT, linestyle=":")
-    axes.set(xlabel=f"log p(x) - log q(x) (nat)\n{BEYOND}", ylabel="density (1/nat)", title=f"weights: effective sample size {weighted.effective_sample_size:.3f}")
+    axes.set(
+        xlabel=f"log p(x) - log q(x) (nat)\n{BEYOND}",
+        ylabel="density (1/nat)",
+        title=f"weights: effective sample size {weighted.effective_sample_size:.3f}",
+    )
     axes.set_ylim(top=1.35 * axes.get_ylim()[1])
     axes.legend(fontsize=8)
 
 
 def masses(axes: Axes, numbers: dict[str, float], names: tuple[str, ...], kinds: list[tuple[str, str, str]]) -> None:
-    """Mass of every named basin with two standard errors, for each of `kinds`, (end of the name of the number, colour, text), that there is."""
+    """Mass of every named basin with two standard errors, for each of `kinds`, (end of the name of the number, colour,
+    text), that there is.
+    """
     if not names:
         axes.axis("off")
         return
@@ -165,7 +211,9 @@ def masses(axes: Axes, numbers: dict[str, float], names: tuple[str, ...], kinds:
         if all(f"p_{name}{suffix}" in numbers for name in names):
             mass = [numbers[f"p_{name}{suffix}"] for name in names]
             error = [2 * numbers.get(f"p_{name}{suffix}_error", 0.0) for name in names]
-            axes.errorbar(np.arange(len(names)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text)
+            axes.errorbar(
+                np.arange(len(names)) + 0.2 * (offset - 1), mass, error, fmt="o", markersize=4, color=colour, label=text
+            )
     axes.set(yscale="log", xticks=range(len(names)), xticklabels=names, ylabel="mass", title="basins", ylim=(1e-5, 3))
     axes.legend(fontsize=8, loc="lower left")
 
@@ -173,6 +221,14 @@ def masses(axes: Axes, numbers: dict[str, float], names: tuple[str, ...], kinds:
 def _energies(axes: Axes, reference: Tensor, model: Tensor) -> None:
     low, high = reference.min().item() - 1, reference.max().item() + 5
     for u, colour, text in ((reference, DATA, "reference"), (model, MODEL, "model")):
-        axes.hist(u.clamp(low, high).numpy(), bins=np.linspace(low, high, 80), density=True, histtype="step", color=colour, linewidth=1.4, label=text)
+        axes.hist(
+            u.clamp(low, high).numpy(),
+            bins=np.linspace(low, high, 80),
+            density=True,
+            histtype="step",
+            color=colour,
+            linewidth=1.4,
+            label=text,
+        )
     axes.set(xlabel=f"energy (kT)\n{BEYOND}", ylabel="density (1/kT)", title="energies")
     axes.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""What the decoder makes of the collective variables: torsions along each of them and over the plane of the first two."""
+"""What the decoder makes of the collective variables: torsions along each and over the plane of the first two."""
 
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ TURN = {"ylim": (-180, 180), "yticks": range(-180, 181, 90)}
 
 @needs(Molecule, "backbone", "training", "data", "variables", each=True)
 def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """φ and ψ of the decoded mean along each collective variable from -4 to 4, the others at 0, and its path among the held-out frames.
+    """φ and ψ of the decoded mean along each collective variable from -4 to 4, the others at 0, and its path among the
+    held-out frames.
 
-    Numbers: how many basins of the system the 81 decoded means along z1 visit, and how many those along any variable; none where the system has no two basins.
-    Drawn are the first three variables.
+    Numbers: how many basins of the system the 81 decoded means along z1 visit, and how many those along any variable;
+    none where the system has no two basins. Drawn are the first three variables.
     """
     run = runs[0]
     path = torch.linspace(-REACH, REACH, 81)
@@ -35,24 +36,57 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for axis, (curves, plane) in enumerate(zip(panels[:columns], panels[columns:], strict=True)):
         for values, text, colour in zip(angles[:, axis].T, ("φ", "ψ"), (DATA, MODEL), strict=True):
             curves.add_collection(LineCollection(_segments(path, values), colors=colour, label=text))
-        curves.set(xlabel=f"collective variable z{axis + 1}, others 0", ylabel="torsion (degrees)", xlim=(-REACH, REACH), **TURN)
+        curves.set(
+            xlabel=f"collective variable z{axis + 1}, others 0",
+            ylabel="torsion (degrees)",
+            xlim=(-REACH, REACH),
+            **TURN,
+        )
         curves.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         _held_out(plane, run)
         segments = _segments(*angles[:, axis].T)
         plane.add_collection(LineCollection(segments, colors="white", linewidths=4.2, capstyle="round"))
-        line = plane.add_collection(LineCollection(segments, array=path[:-1].repeat(2).numpy(), cmap="viridis", clim=(-REACH, REACH), linewidths=2.4, capstyle="round"))
-        plane.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", title=f"decoded along z{axis + 1}", xlim=TURN["ylim"], xticks=TURN["yticks"], **TURN)
+        line = plane.add_collection(
+            LineCollection(
+                segments,
+                array=path[:-1].repeat(2).numpy(),
+                cmap="viridis",
+                clim=(-REACH, REACH),
+                linewidths=2.4,
+                capstyle="round",
+            )
+        )
+        plane.set(
+            xlabel="φ (degrees)",
+            ylabel="ψ (degrees)",
+            title=f"decoded along z{axis + 1}",
+            xlim=TURN["ylim"],
+            xticks=TURN["yticks"],
+            **TURN,
+        )
     figure.colorbar(line, ax=panels[columns:], label="collective variable along the path")
-    figure.legend(*plane.get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=3, title="held-out frames", title_fontsize=9)
-    return figure, {"basins_on_z1_path": _visited(label[:, 0]), "basins_on_all_paths": _visited(label)} if states(run.system) else {}
+    figure.legend(
+        *plane.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=5,
+        markerscale=3,
+        title="held-out frames",
+        title_fontsize=9,
+    )
+    return figure, (
+        {"basins_on_z1_path": _visited(label[:, 0]), "basins_on_all_paths": _visited(label)}
+        if states(run.system)
+        else {}
+    )
 
 
 @needs(Molecule, "backbone", "training", "data", "variables", each=True)
 def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """φ and ψ of the decoded mean over the plane of the first two collective variables, the others at 0; dots are the held-out frames.
+    """φ and ψ of the decoded mean over the plane of the first two collective variables, the others at 0; dots are the
+    held-out frames.
 
-    Numbers: the mean of cos(decoded - true) over held-out frames, of each torsion decoded from the frame's own variables;
-    1 is perfect and 0 is chance. Of a single variable the maps do not change upwards.
+    Numbers: the mean of cos(decoded - true) over held-out frames, of each torsion decoded from the frame's own
+    variables; 1 is perfect and 0 is chance. Of a single variable the maps do not change upwards.
     """
     run = runs[0]
     size = variables(run)
@@ -76,7 +110,9 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         axes.scatter(*dots.T, s=4, color="white", edgecolors="black", linewidths=0.3)
         axes.set(xlabel="collective variable z1", ylabel="collective variable z2", title=f"{text} of the decoded mean")
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH))
-    figure.colorbar(image, ax=panels, label="torsion (degrees); lines every 45, thick at ±180", ticks=range(-180, 181, 45))
+    figure.colorbar(
+        image, ax=panels, label="torsion (degrees); lines every 45, thick at ±180", ticks=range(-180, 181, 45)
+    )
     return figure, {f"{name}_agreement": value.item() for name, value in zip(("phi", "psi"), agreement, strict=True)}
 
 
@@ -92,9 +128,11 @@ def _held_out(axes: Axes, run: Run) -> None:
 
 
 def _segments(x: Tensor, y: Tensor) -> np.ndarray:
-    """The line through n points as 2 (n - 1) segments, from each point on to the next and back to the one before, each the short way round.
+    """The line through n points as 2 (n - 1) segments, from each point on to the next and back to the one before, each
+    the short way round.
 
-    They coincide but where an angle in degrees wraps: there one leaves the picture at one side and the other enters at the other.
+    They coincide but where an angle in degrees wraps: there one leaves the picture at one side and the other enters at
+    the other.
 
     >>> _segments(torch.tensor([0.0, 1.0]), torch.tensor([170.0, -170.0]))[:, :, 1]
     array([[ 170.,  190.],
@@ -102,7 +140,9 @@ def _segments(x: Tensor, y: Tensor) -> np.ndarray:
     """
     points = torch.stack([x, y], -1).numpy()
     step = (np.diff(points, axis=0) + 180) % 360 - 180
-    return np.concatenate([np.stack([points[:-1], points[:-1] + step], 1), np.stack([points[1:] - step, points[1:]], 1)])
+    return np.concatenate(
+        [np.stack([points[:-1], points[:-1] + step], 1), np.stack([points[1:] - step, points[1:]], 1)]
+    )
 
 
 def _visited(label: Tensor) -> int:

@@ -15,16 +15,19 @@ from predcg.systems import Molecule
 DRAWS = 20_000
 LATENT = 15  # further latent draws in log q, where there is a latent variable
 MARKS = (1e7, 3e7, 1e8)
-# Effective sample size of alanine dipeptide, ff96 with OBC1 at 300 K, and energy evaluations, as published (Schopmans, Friederich 2025).
+# Effective sample size of alanine dipeptide, ff96 with OBC1 at 300 K, and energy evaluations, as published (Schopmans,
+# Friederich 2025).
 PUBLISHED = {"CMT, published": (1e8, 0.9769), "FAB, published": (2.13e8, 0.948)}
 
 
 @needs(Molecule, "training", "snapshots", by=experiment)
 def efficiency(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Effective sample size, and the gap of the reverse bound to log Z, against energy evaluations; one line per seed, a colour for each experiment.
+    """Effective sample size, and the gap of the reverse bound to log Z, against energy evaluations; one line per seed,
+    a colour for each experiment.
 
-    Numbers, with the name of the experiment at the end where there are several: ess_at_1e7, ess_at_3e7, ess_at_1e8, means over seeds after so many evaluations or fewer (the nearest snapshot
-    below), and ess_final with evaluations. A learning rate that falls to zero at the end makes the end better than what is before it.
+    Numbers, with the name of the experiment at the end where there are several: ess_at_1e7, ess_at_3e7, ess_at_1e8,
+    means over seeds after so many evaluations or fewer (the nearest snapshot below), and ess_final with evaluations. A
+    learning rate that falls to zero at the end makes the end better than what is before it.
     """
     figure, (left, right) = new(columns=2, width=4.2, height=3.3)
     numbers: dict[str, float] = {}
@@ -60,7 +63,10 @@ def _curve(run: Run) -> list[tuple[int, float, float]]:
 
 
 def _marks(curves: list[list[tuple[int, float, float]]]) -> dict[str, float]:
-    numbers = {"evaluations": max(curve[-1][0] for curve in curves), "ess_final": sum(curve[-1][1] for curve in curves) / len(curves)}
+    numbers = {
+        "evaluations": max(curve[-1][0] for curve in curves),
+        "ess_final": sum(curve[-1][1] for curve in curves) / len(curves),
+    }
     for mark in MARKS:
         reached = [[ess for evaluations, ess, _ in curve if evaluations <= 1.02 * mark] for curve in curves]
         if all(reached) and all(curve[-1][0] > 0.9 * mark for curve in curves):

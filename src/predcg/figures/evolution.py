@@ -16,15 +16,23 @@ from predcg.systems.planar import Planar
 DRAWS, LAST = 2_000, 20_000  # of each snapshot, of the last and where they are only counted
 SNAPSHOTS, PANELS = 25, 7  # at most
 KERNEL = 0.15  # sd of the Gaussian that smooths the densities of the valley
-LABELS = {"mean_x1": "mean of x1", "sd_x1": "sd of x1", "mean_x2": "mean of x2", "sd_x2": "sd of x2", "effective_sample_size": "effective sample size"}
+LABELS = {
+    "mean_x1": "mean of x1",
+    "sd_x1": "sd of x1",
+    "mean_x2": "mean of x2",
+    "sd_x2": "sd of x2",
+    "effective_sample_size": "effective sample size",
+}
 
 
 @needs(Planar, "training", "snapshots")
 def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Mean and sd of both coordinates and the mass of the rarest basin against training steps, with standard errors, one line for each seed.
+    """Mean and sd of both coordinates and the mass of the rarest basin against training steps, with standard errors,
+    one line for each seed.
 
-    The model's own draws follow the tempered p_β; importance weights make the same draws tell of the target at any time.
-    Numbers of the last snapshot, means over seeds: each as the model has it and reweighted, beside the exact value; the effective sample size.
+    The model's own draws follow the tempered p_β; importance weights make the same draws tell of the target at any
+    time. Numbers of the last snapshot, means over seeds: each as the model has it and reweighted, beside the exact
+    value; the effective sample size.
     """
     system = runs[0].system
     exact = system.exact()
@@ -36,16 +44,28 @@ def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         torch.manual_seed(run.seed)
         steps = thin(list(run.snapshots), SNAPSHOTS)
         snapshots = [run.snapshot(step) for step in steps]
-        found = [judged(draw(each.model, system, LAST if each is snapshots[-1] else DRAWS, samples=8), system, exact) for each in snapshots]
+        found = [
+            judged(draw(each.model, system, LAST if each is snapshots[-1] else DRAWS, samples=8), system, exact)
+            for each in snapshots
+        ]
         of_beta = [observed(tempered(system, each.beta), system) for each in snapshots] if run is runs[0] else []
         for axes, name in zip(panels, names, strict=False):
             for suffix, colour, text in (("_model", MODEL, "model"), ("", DATA, "reweighted to β = 1")):
                 if name + suffix in found[0]:
-                    values, errors = (torch.tensor([row.get(f"{name}{suffix}{kind}", 0.0) for row in found]) for kind in ("", "_error"))
+                    values, errors = (
+                        torch.tensor([row.get(f"{name}{suffix}{kind}", 0.0) for row in found])
+                        for kind in ("", "_error")
+                    )
                     axes.plot(steps, values, color=colour, linewidth=line(runs), label=text if run is runs[0] else None)
                     axes.fill_between(steps, values - errors, values + errors, color=colour, alpha=0.25, linewidth=0)
             if run is runs[0] and name in exact:
-                axes.plot(steps, [row[name] for row in of_beta], color=EXACT, linestyle=":", label="exact at the β of the step")
+                axes.plot(
+                    steps,
+                    [row[name] for row in of_beta],
+                    color=EXACT,
+                    linestyle=":",
+                    label="exact at the β of the step",
+                )
                 axes.axhline(exact[name], color=EXACT, linestyle="--", linewidth=0.8, label="exact at β = 1")
         last.append(found[-1])
     for axes, name in zip(panels, names, strict=False):
@@ -64,10 +84,12 @@ def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 @needs(DoubleWell, "training", "snapshots")
 def histograms(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Histograms of draws at snapshots, most of them from the tempering, beside exact draws of the target; the first seed drawn.
+    """Histograms of draws at snapshots, most of them from the tempering, beside exact draws of the target; the first
+    seed drawn.
 
-    Numbers of the last snapshot at the first β and of the last of all, means over seeds, beside what is exact at their β: the mass of the right well, and
-    the valley, the density at the barrier over that at the right minimum (1: one wide mode, 0: two).
+    Numbers of the last snapshot at the first β and of the last of all, means over seeds, beside what is exact at their
+    β: the mass of the right well, and the valley, the density at the barrier over that at the right minimum (1: one
+    wide mode, 0: two).
     """
     system = runs[0].system
     steps = _panels(runs[0])
@@ -102,7 +124,10 @@ def _modes(run: Run) -> dict[str, float]:
     for name, step in (("first", list(betas)[first]), ("last", list(betas)[-1])):
         torch.manual_seed(run.seed)
         snapshot = run.snapshot(step)
-        for kind, drawn in (("", equal(snapshot.model.generate(LAST))), ("_exact", tempered(run.system, snapshot.beta))):
+        for kind, drawn in (
+            ("", equal(snapshot.model.generate(LAST))),
+            ("_exact", tempered(run.system, snapshot.beta)),
+        ):
             numbers[f"p_right_{name}{kind}"] = drawn.mean((run.system.label(drawn.x) == 1).double())[0]
             numbers[f"valley_{name}{kind}"] = _valley(drawn, run.system)
     return numbers
@@ -111,7 +136,9 @@ def _modes(run: Run) -> dict[str, float]:
 def _valley(drawn: Weighted, system: DoubleWell) -> float:
     x1, u = along(system)
     right = x1[x1 > system.barrier][u[x1 > system.barrier].argmin()]
-    at_barrier, at_minimum = (drawn.mean((-(((drawn.x[:, 0] - at) / KERNEL) ** 2) / 2).exp())[0] for at in (system.barrier, right))
+    at_barrier, at_minimum = (
+        drawn.mean((-(((drawn.x[:, 0] - at) / KERNEL) ** 2) / 2).exp())[0] for at in (system.barrier, right)
+    )
     return at_barrier / at_minimum
 
 

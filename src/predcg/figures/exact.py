@@ -37,13 +37,28 @@ def observed(drawn: Weighted, system: Planar, suffix: str = "") -> dict[str, flo
         found[f"sd_x{axis}"] = sd, sd and error / (2 * sd)
     label = system.label(drawn.x)
     found |= {f"p_{name}": drawn.mean((label == index).double()) for index, name in enumerate(system.basins)}
-    return {f"{name}{suffix}{kind}": number for name, both in found.items() for kind, number in zip(("", "_error"), both, strict=True)}
+    return {
+        f"{name}{suffix}{kind}": number
+        for name, both in found.items()
+        for kind, number in zip(("", "_error"), both, strict=True)
+    }
 
 
 def judged(drawn: Weighted, system: Planar, exact: dict[str, float]) -> dict[str, float]:
-    """What is observed with the weights, and without them as <name>_model, beside the exact values; the effective sample size."""
-    numbers = observed(drawn, system) | observed(equal(drawn.x), system, "_model") | {"effective_sample_size": drawn.effective_sample_size}
-    return numbers | {f"{name}{kind}_exact": round(value, 12) for name, value in exact.items() for kind in ("", "_model") if f"{name}{kind}" in numbers}
+    """What is observed with the weights, and without them as <name>_model, beside the exact values; the effective
+    sample size.
+    """
+    numbers = (
+        observed(drawn, system)
+        | observed(equal(drawn.x), system, "_model")
+        | {"effective_sample_size": drawn.effective_sample_size}
+    )
+    return numbers | {
+        f"{name}{kind}_exact": round(value, 12)
+        for name, value in exact.items()
+        for kind in ("", "_model")
+        if f"{name}{kind}" in numbers
+    }
 
 
 def rarest(exact: dict[str, float], system: Planar) -> str | None:

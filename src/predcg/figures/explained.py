@@ -18,11 +18,13 @@ DRAWS = 10_000
 
 @needs(Molecule, "backbone", "training", "variables", "claim", by=lambda run: experiment(run).split()[0])
 def explained(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Frames of a reference simulation (the last run, steps=0) in the first two latent variables, coloured by φ and by ψ; one row per experiment, its first seed.
+    """Frames of a reference simulation (the last run, steps=0) in the first two latent variables, coloured by φ and by
+    ψ; one row per experiment, its first seed.
 
-    Numbers, means over the seeds of an experiment, whose name ends them: r2_<function>, how much of the variance of sin and cos of φ and ψ of reference frames z
-    explains, by the mean over the 20 nearest of other frames; r2_least, the least of the four; and of draws of the model: bond_length_error_nm, mean
-    absolute error of the bonds' mean lengths; whole_percent, with every bond within 0.02 nm of its mean in the reference; l_percent, with the handedness of the
+    Numbers, means over the seeds of an experiment, whose name ends them: r2_<function>, how much of the variance of sin
+    and cos of φ and ψ of reference frames z explains, by the mean over the 20 nearest of other frames; r2_least, the
+    least of the four; and of draws of the model: bond_length_error_nm, mean absolute error of the bonds' mean lengths;
+    whole_percent, with every bond within 0.02 nm of its mean in the reference; l_percent, with the handedness of the
     first model; p_<basin>_model, mass of every basin, beside the reference's.
     """
     trained, reference = with_reference(runs)
@@ -50,7 +52,9 @@ def _measure(run: Run, frames: Tensor) -> dict[str, float]:
     half = len(z) // 2
     nearest = torch.cdist(z[half:], z[:half]).topk(min(NEIGHBOURS, half), largest=False).indices
     left = (waves[half:] - waves[:half][nearest].mean(1)).square().mean(0) / waves[half:].var(0, correction=0)
-    numbers = {f"r2_{name}": 1 - value.item() for name, value in zip(("sin_φ", "sin_ψ", "cos_φ", "cos_ψ"), left, strict=True)}
+    numbers = {
+        f"r2_{name}": 1 - value.item() for name, value in zip(("sin_φ", "sin_ψ", "cos_φ", "cos_ψ"), left, strict=True)
+    }
     numbers["r2_least"] = min(numbers.values())
     x = run.model.generate(DRAWS)
     length = Distances([[a.index, b.index] for a, b in run.system.topology.bonds])

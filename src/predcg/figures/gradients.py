@@ -25,20 +25,33 @@ COLOURS = {"score": "#7fa8c9", "baseline": DATA, "reparametrised": MODEL, "path"
 
 @needs(Planar, "training", "variables", each=True)
 def gradient_noise(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Noise √(tr Cov) of one draw's gradient of the reverse KL with respect to the decoder's weights, for four unbiased estimators.
+    """Noise √(tr Cov) of one draw's gradient of the reverse KL with respect to the decoder's weights, for four unbiased
+    estimators.
 
-    With f = β u + log p(x|z) + log p(z) - log r(z|x): `score` is f ∇log p(x|z) (REINFORCE), `baseline` the same with the mean of f over
-    the other draws subtracted from f; `reparametrised` is the derivative of f along x(θ, ε); `path` is that less ∇log p(x|z) at fixed x.
-    All are of the same draws, at the β of the time, of snapshots of a run that has some, else of its end. Numbers, of the last point:
-    the other noises over the reparametrised one, and the norm of the mean gradient.
+    With f = β u + log p(x|z) + log p(z) - log r(z|x): `score` is f ∇log p(x|z) (REINFORCE), `baseline` the same with
+    the mean of f over the other draws subtracted from f; `reparametrised` is the derivative of f along x(θ, ε); `path`
+    is that less ∇log p(x|z) at fixed x. All are of the same draws, at the β of the time, of snapshots of a run that has
+    some, else of its end. Numbers, of the last point: the other noises over the reparametrised one, and the norm of the
+    mean gradient.
     """
     stages = [(step, *_noise(model, run.system, beta)) for run in runs for step, model, beta in _stages(run)]
     steps, noises, norms = zip(*stages, strict=True)
     figure, (axes,) = new(width=5.0, height=4.0)
     for name, colour in COLOURS.items():
-        axes.plot(steps, [noise[name].mean().sqrt() for noise in noises], color=colour, marker=".", label=f"noise of one draw, {name}")
+        axes.plot(
+            steps,
+            [noise[name].mean().sqrt() for noise in noises],
+            color=colour,
+            marker=".",
+            label=f"noise of one draw, {name}",
+        )
     axes.errorbar(steps, *zip(*norms, strict=True), color=EXACT, linestyle=":", marker=".", label="norm of the mean")
-    axes.set(xlabel="optimiser step", ylabel="gradient (nat)", yscale="log", title="Gradient of the reverse KL with respect to the decoder's weights")
+    axes.set(
+        xlabel="optimiser step",
+        ylabel="gradient (nat)",
+        yscale="log",
+        title="Gradient of the reverse KL with respect to the decoder's weights",
+    )
     figure.legend(loc="outside lower center", ncols=2)
     numbers = dict(zip(("gradient_norm", "gradient_norm_error"), norms[-1], strict=True))
     for name in ("score", "baseline", "path"):
@@ -59,7 +72,9 @@ def _stages(run: Run) -> Iterator[tuple[int, Model, float]]:
 
 @torch.no_grad()
 def _noise(model: Model, system: System, beta: float) -> tuple[dict[str, Tensor], tuple[float, float]]:
-    """Per block the trace of the covariance of each estimator, (BLOCKS,); the norm of the mean gradient and the standard deviation of that mean."""
+    """Per block the trace of the covariance of each estimator, (BLOCKS,); the norm of the mean gradient and the
+    standard deviation of that mean.
+    """
     weights = {name: value.detach() for name, value in model.decoder.named_parameters()}
 
     def along(weights: dict[str, Tensor], z: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:

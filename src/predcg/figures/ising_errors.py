@@ -1,4 +1,6 @@
-"""Figures of how well the Ising chain is predicted, with credible bands, against the number of frames, the length of blocks and the terms of the energy."""
+"""Figures of how well the Ising chain is predicted, with credible bands, against the number of frames, the length of
+blocks and the terms of the energy.
+"""
 
 import math
 
@@ -9,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from predcg.densities import fine_correlations, fine_magnetisation
-from predcg.figures.ising import FIELD, correlations, exact_correlations, exact_magnetisations, magnetisation, plain, relative_error, setting, what_varies
+from predcg.figures.ising import (
+    FIELD,
+    correlations,
+    exact_correlations,
+    exact_magnetisations,
+    magnetisation,
+    plain,
+    relative_error,
+    setting,
+    what_varies,
+)
 from predcg.figures.runs import needs
 from predcg.figures.style import EXACT, MODEL, grouped, mean_over_seeds, new
 from predcg.results import Run
@@ -21,10 +33,12 @@ LEVEL = (0.05, 0.95)
 
 @needs(IsingChain, "training", "posterior", "claim", by=setting)
 def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """5 to 95 % bands of the magnetisation over the field, and of R_l at μ = 0, of the first seed beside the exact values, for each group of runs.
+    """5 to 95 % bands of the magnetisation over the field, and of R_l at μ = 0, of the first seed beside the exact
+    values, for each group of runs.
 
-    Numbers, for each number of frames or length of block, whichever varies: the share of exact magnetisations, over fields and seeds, and of
-    exact R_l, over l and seeds, that are in their band (nominal 0.9), each with its standard error over seeds; the mean width of the band of the magnetisation.
+    Numbers, for each number of frames or length of block, whichever varies: the share of exact magnetisations, over
+    fields and seeds, and of exact R_l, over l and seeds, that are in their band (nominal 0.9), each with its standard
+    error over seeds; the mean width of the band of the magnetisation.
     """
     exact_m, exact_r = exact_magnetisations(runs), exact_correlations(runs)
     groups = grouped(runs, what_varies(runs))
@@ -40,10 +54,13 @@ def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             low, high = np.array([np.quantile(bands[run.folder], LEVEL) for run in along]).T
             truth = np.array(list(exact_m.values()))
             low_r, high_r = np.quantile(bands[zero.folder], LEVEL, axis=0)
-            per_seed.append({
-                "magnetisation_coverage": np.mean((low <= truth) & (truth <= high)), "correlation_coverage": np.mean((low_r <= exact_r) & (exact_r <= high_r)),
-                "band_width": np.mean(high - low),
-            })  # fmt: skip
+            per_seed.append(
+                {
+                    "magnetisation_coverage": np.mean((low <= truth) & (truth <= high)),
+                    "correlation_coverage": np.mean((low_r <= exact_r) & (exact_r <= high_r)),
+                    "band_width": np.mean(high - low),
+                }
+            )
             if index == 0:
                 fields, lags = [run.system.field for run in along], np.arange(1, len(exact_r) + 1)
                 _draw(over, fields, (low, high), [magnetisation(run) for run in along], truth)
@@ -57,10 +74,11 @@ def spin_bands(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 @needs(IsingChain, "training", "claim", by=setting)
 def spin_errors(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """‖m - m_exact‖ / ‖m_exact‖ over the grid of fields and ‖R - R_exact‖ / ‖R_exact‖ over l at μ = 0, each seed a point, and their means.
+    """‖m - m_exact‖ / ‖m_exact‖ over the grid of fields and ‖R - R_exact‖ / ‖R_exact‖ over l at μ = 0, each seed a
+    point, and their means.
 
-    Numbers: both errors for each group, means over seeds; where the number of frames varies, the slopes of their logarithms by that of the frames, fitted to
-    each seed.
+    Numbers: both errors for each group, means over seeds; where the number of frames varies, the slopes of their
+    logarithms by that of the frames, fitted to each seed.
     """
     groups = grouped(runs, what_varies(runs))
     exact_m, exact_r = exact_magnetisations(runs), exact_correlations(runs)
@@ -71,16 +89,28 @@ def spin_errors(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, panels = new(2, width=4.0, height=3.2)
     frames = [len(same[0].data.train.x) for same in groups.values()]
     at = frames if len(set(frames)) > 1 else list(range(len(groups)))
-    for axes, key, label in zip(panels, ("magnetisation_off", "correlation_off"), ("magnetisation", "correlations at μ = 0"), strict=True):
+    for axes, key, label in zip(
+        panels, ("magnetisation_off", "correlation_off"), ("magnetisation", "correlations at μ = 0"), strict=True
+    ):
         for place, of_group in zip(at, errors.values(), strict=True):
-            axes.plot([place] * len(of_group), [one[key] for one in of_group], ".", color=MODEL, alpha=0.4, markeredgewidth=0)
-        axes.plot(at, [numbers[f"{key}_{name}"] for name in groups], "o-" if at is frames else "o", color=MODEL, markersize=4)
+            axes.plot(
+                [place] * len(of_group), [one[key] for one in of_group], ".", color=MODEL, alpha=0.4, markeredgewidth=0
+            )
+        axes.plot(
+            at, [numbers[f"{key}_{name}"] for name in groups], "o-" if at is frames else "o", color=MODEL, markersize=4
+        )
         axes.set(yscale="log", ylabel=f"relative error of {label}")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         if at is frames:
-            slopes = [np.polyfit(np.log(frames), np.log([one[key] for one in of_seed]), 1)[0] for of_seed in zip(*errors.values(), strict=True)]
-            numbers[f"{key}_slope"], numbers[f"{key}_slope_error"] = float(np.mean(slopes)), float(np.std(slopes, ddof=1) / math.sqrt(len(slopes)))
+            slopes = [
+                np.polyfit(np.log(frames), np.log([one[key] for one in of_seed]), 1)[0]
+                for of_seed in zip(*errors.values(), strict=True)
+            ]
+            numbers[f"{key}_slope"], numbers[f"{key}_slope_error"] = (
+                float(np.mean(slopes)),
+                float(np.std(slopes, ddof=1) / math.sqrt(len(slopes))),
+            )
             axes.set(xscale="log", xlabel="frames", xticks=frames, xticklabels=frames)
             axes.set_title(f"slope {numbers[f'{key}_slope']:.2f} ± {numbers[f'{key}_slope_error']:.2f}")
         else:

@@ -29,7 +29,8 @@ class Row(NamedTuple):
 def networks(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """The layers of encoder and decoder as two tables, as Schöberl et al. 2019 specify theirs.
 
-    Numbers: parameters of each, and the decoder's weights, which are the θ that a prior sees: matrices without biases and variances.
+    Numbers: parameters of each, and the decoder's weights, which are the θ that a prior sees: matrices without biases
+    and variances.
     """
     model, size = runs[0].model, runs[0].system.size
     z = variables(runs[0])
@@ -38,7 +39,10 @@ def networks(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure.get_layout_engine().set(wspace=0.08, w_pad=0.12)
     for axes, (title, rows) in zip(panels, tables.items(), strict=True):
         _table(axes, title, rows, max(map(len, tables.values())))
-    numbers = {f"{name}_parameters": sum(p.numel() for p in getattr(model, name).parameters()) for name in ("encoder", "decoder")}
+    numbers = {
+        f"{name}_parameters": sum(p.numel() for p in getattr(model, name).parameters())
+        for name in ("encoder", "decoder")
+    }
     return figure, numbers | {"decoder_weights": sum(p.numel() for p in model.decoder.parameters() if p.ndim >= 2)}
 
 
@@ -52,8 +56,13 @@ def layers(density: Density, context: int, size: int) -> list[Row]:
     mean 5 → 3  18
     scale (FreeScale)   3
     """
-    through = isinstance(density, Conditional)  # others, such as the encoder that knows nothing, have no coordinates of their own
-    rows = [Row(_chain(density.features), f"{context} → {density.inputs}")] if through and not isinstance(density.features, Identity) else []
+    # Others, such as the encoder that knows nothing, have no coordinates of their own.
+    through = isinstance(density, Conditional)
+    rows = (
+        [Row(_chain(density.features), f"{context} → {density.inputs}")]
+        if through and not isinstance(density.features, Identity)
+        else []
+    )
     behind = None  # the parent of the layer before, whose activation may follow
     for path, module in density.named_modules():
         parent, _, _ = path.rpartition(".")
@@ -72,7 +81,9 @@ def layers(density: Density, context: int, size: int) -> list[Row]:
 
 
 def _chain(transform: nn.Module) -> str:
-    return ", ".join(type(part).__name__ for part in (transform.transforms if isinstance(transform, Chain) else [transform]))
+    return ", ".join(
+        type(part).__name__ for part in (transform.transforms if isinstance(transform, Chain) else [transform])
+    )
 
 
 def _table(axes: Axes, title: str, rows: list[Row], height: int) -> None:

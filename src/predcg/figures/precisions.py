@@ -14,13 +14,18 @@ SMALL = 1e-4  # below it a weight counts as switched off, as in the source
 
 @needs(System, "training", "weights")
 def precisions(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Bars of the decoder's weights by size, by layer, and by precision ⟨τ⟩ where the prior learns one for each; the first run is drawn.
+    """Bars of the decoder's weights by size, by layer, and by precision ⟨τ⟩ where the prior learns one for each; the
+    first run is drawn.
 
     Numbers, means over seeds: active_share, the share of weights with |θ| >= 1e-4, of all and of each layer.
     """
-    weights = [{name.removesuffix(".weight"): p.detach() for name, p in run.model.decoder.named_parameters() if p.ndim >= 2} for run in runs]
+    weights = [
+        {name.removesuffix(".weight"): p.detach() for name, p in run.model.decoder.named_parameters() if p.ndim >= 2}
+        for run in runs
+    ]
     shares = [
-        {"active_share": _active(_all(layers))} | {f"active_share_{name.replace('.', '_')}": _active(theta) for name, theta in layers.items()}
+        {"active_share": _active(_all(layers))}
+        | {f"active_share_{name.replace('.', '_')}": _active(theta) for name, theta in layers.items()}
         for layers in weights
     ]
     prior, theta = runs[0].prior, _all(weights[0])
@@ -28,7 +33,11 @@ def precisions(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, panels = new(2 + learnt, width=3.4, height=3.0)
     panels[0].hist(theta.abs().clamp_min(1e-12).log10().numpy(), bins=56, range=(-12, 2), color=MODEL)
     panels[0].axvline(-4, color=EXACT, linestyle=":", label=f"{shares[0]['active_share']:.0%} are larger")
-    panels[0].set(xlabel="size of a weight, log10 |θ|", ylabel="weights", title=f"{len(theta)} weights, prior: {type(prior).__name__}")
+    panels[0].set(
+        xlabel="size of a weight, log10 |θ|",
+        ylabel="weights",
+        title=f"{len(theta)} weights, prior: {type(prior).__name__}",
+    )
     panels[0].legend()
     panels[1].barh(list(weights[0]), [_active(layer) for layer in weights[0].values()], color=DATA)
     panels[1].set(xlabel="share of weights above 1e-4", xlim=(0, 1), ylabel="layer")

@@ -29,13 +29,15 @@ HAD = {
 
 
 class Needs(NamedTuple):
-    """A kind of system; `names` of what the run must have (see HAD), or else of what the system must have, such as a backbone."""
+    """A kind of system; `names` of what the run must have (see HAD), or else of what the system must have, such as a
+    backbone.
+    """
 
     kind: type[System] = System
     names: tuple[str, ...] = ()
 
     def lacking(self, system: System, had: set[str]) -> str | None:
-        """What a run of this system, which has all that, lacks, and what to do or else; None where nothing is missing."""
+        """What a run of this system, which has all that, lacks, and what to do; None where nothing is missing."""
         of_system = [name for name in self.names if name not in HAD]
         if not isinstance(system, self.kind) or not all(getattr(system, name) for name in of_system):
             kind = self.kind.__name__
@@ -44,12 +46,15 @@ class Needs(NamedTuple):
         return next((f"{HAD[name]}, or" for name in self.names if name in HAD and name not in had), None)
 
 
-def needs(kind: type[System] = System, *names: str, by: Callable[[Run], Any] = lambda run: None, each: bool = False) -> Callable[[Draw], Draw]:
+def needs(
+    kind: type[System] = System, *names: str, by: Callable[[Run], Any] = lambda run: None, each: bool = False
+) -> Callable[[Draw], Draw]:
     """Declare what a figure is drawn of.
 
     Args:
         kind, names: see Needs.
-        by: what tells the runs apart that are kept apart in picture and numbers; those that share it may differ in their seeds alone.
+        by: what tells the runs apart that are kept apart in picture and numbers; those that share it may differ in
+            their seeds alone.
         each: whether the figure is of one run: of several seeds the first is drawn, and numbers are means.
     """
 
@@ -75,4 +80,7 @@ def _only_seeds_differ(figure: str, runs: list[Run], by: Callable[[Run], Any]) -
         for run in runs:
             name = experiment(run)
             if (other := first.setdefault(by(run), name)) != name:
-                raise InputError(f"{figure}: expected runs that differ in their seeds alone; found {other!r} and {name!r}; draw them one by one")
+                raise InputError(
+                    f"{figure}: expected runs that differ in their seeds alone; found {other!r} and {name!r}; draw them"
+                    " one by one"
+                )

@@ -17,10 +17,11 @@ BLOCKS = 16  # of a series, replica after replica, whose means tell the error of
 
 @needs(Molecule, "backbone", "ladder", by=experiment)
 def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Ramachandran free energy, its marginals, and mean energies of replica exchange; a second one and dynamics at single temperatures beside it.
+    """Ramachandran free energy, its marginals, and mean energies of replica exchange; a second one and dynamics at
+    single temperatures beside it.
 
-    KL divergences are between counts with one added to each bin; their floor is what as many independent frames would give.
-    Errors are those of block means. The rare basin is 0 < φ < 2 rad.
+    KL divergences are between counts with one added to each bin; their floor is what as many independent frames would
+    give. Errors are those of block means. The rare basin is 0 < φ < 2 rad.
     """
     simulations = [(run.system, Batch.load(run.folder / "simulation/frames.npz")) for run in runs]
     exchanges = [(system, frames) for system, frames in simulations if frames.beta.unique().numel() > 1]
@@ -33,11 +34,23 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         surface = -np.log(counts[0] / counts[0].max())
     image = left.imshow(surface.T, origin="lower", extent=[-180, 180, -180, 180], vmax=7, cmap="viridis_r")
     figure.colorbar(image, ax=left, label="free energy (kT)", shrink=0.8)
-    left.set(xlabel="φ (degrees)", ylabel="ψ (degrees)", xticks=[-180, 0, 180], yticks=[-180, 0, 180], title=f"{kelvin:.0f} K")
+    left.set(
+        xlabel="φ (degrees)",
+        ylabel="ψ (degrees)",
+        xticks=[-180, 0, 180],
+        yticks=[-180, 0, 180],
+        title=f"{kelvin:.0f} K",
+    )
     centres = (np.arange(BINS) + 0.5) * 360 / BINS - 180
     for count, style in zip(counts, ("-", ":"), strict=False):
         for axis, (name, colour) in enumerate((("φ", DATA), ("ψ", MODEL))):
-            middle.semilogy(centres, count.sum(1 - axis) / count.sum(), style, color=colour, label=name if style == "-" else f"{name}, second run")
+            middle.semilogy(
+                centres,
+                count.sum(1 - axis) / count.sum(),
+                style,
+                color=colour,
+                label=name if style == "-" else f"{name}, second run",
+            )
     middle.set(xlabel="angle (degrees)", ylabel="probability per bin", xticks=[-180, 0, 180])
     middle.legend(fontsize=7)
     numbers = _agreement(*counts[:2]) if len(counts) > 1 else {}
@@ -55,8 +68,19 @@ def ladder(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for index, (system, frames) in enumerate(singles):
         at = round(system.temperature_kelvin)
         mean, error = _energy(system, frames, 1.0)
-        numbers |= {f"energy_{at}_reference": mean, f"energy_{at}_z": apart((numbers[f"energy_{at}"], numbers[f"energy_{at}_error"]), (mean, error))}
-        right.errorbar(at, mean - numbers[f"energy_{at}"], error, fmt="s", color=EXACT, capsize=3, label=None if index else "OpenMM")
+        numbers |= {
+            f"energy_{at}_reference": mean,
+            f"energy_{at}_z": apart((numbers[f"energy_{at}"], numbers[f"energy_{at}_error"]), (mean, error)),
+        }
+        right.errorbar(
+            at,
+            mean - numbers[f"energy_{at}"],
+            error,
+            fmt="s",
+            color=EXACT,
+            capsize=3,
+            label=None if index else "OpenMM",
+        )
     right.axhline(0, color="#999999", linewidth=0.8, zorder=0)
     right.set(xlabel="temperature (K)", ylabel="mean energy, relative (kJ/mol)")
     right.legend()
@@ -88,6 +112,10 @@ def _agreement(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
     """KL of the first from the second, of both marginals and of the joint, and the joint's floor."""
     rng, pooled = np.random.default_rng(0), ((one + other) / (one + other).sum()).ravel()
     drawn = [_kl(rng.multinomial(int(one.sum()), pooled), rng.multinomial(int(other.sum()), pooled)) for _ in range(20)]
-    numbers = {"kl_phi": _kl(one.sum(1), other.sum(1)), "kl_psi": _kl(one.sum(0), other.sum(0)), "kl_joint": _kl(one, other)}
+    numbers = {
+        "kl_phi": _kl(one.sum(1), other.sum(1)),
+        "kl_psi": _kl(one.sum(0), other.sum(0)),
+        "kl_joint": _kl(one, other),
+    }
     floor = float(np.mean(drawn))
     return numbers | {"kl_joint_floor": floor, "kl_joint_over_floor": numbers["kl_joint"] / floor}

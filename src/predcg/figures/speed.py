@@ -26,14 +26,24 @@ from predcg.systems.worker import evaluate, new_context
 BATCHES = [1, 16, 64, 256, 1024, 4096, 16384, 65536]
 REPLICAS = [1, 16, 64, 256, 1024, 4096]
 SOLVENTS = {"OBC1": ["amber96.xml", "implicit/obc1.xml"], "OBC2": ["amber96.xml", "amber96_obc.xml"]}
-COLOURS = {"batched, 1 thread": "#d1495b", "batched, 2 threads": "#8d1f35", "batched, eager": "#edae49", "batched, float64": "#e39aa4",
-           "batched, GPU": "#5f9e6e", "OpenMM Reference": "#30638e", "OpenMM CPU": "#7fa8c9", "bridge, 2 workers": "#222222"}  # fmt: skip
+COLOURS = {
+    "batched, 1 thread": "#d1495b",
+    "batched, 2 threads": "#8d1f35",
+    "batched, eager": "#edae49",
+    "batched, float64": "#e39aa4",
+    "batched, GPU": "#5f9e6e",
+    "OpenMM Reference": "#30638e",
+    "OpenMM CPU": "#7fa8c9",
+    "bridge, 2 workers": "#222222",
+}
 BUDGET_S = 0.6
 
 
 @needs(System, "claim")
 def energy_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Energy and forces of alanine dipeptide, µs per configuration against the batch size; times are the best of several."""
+    """Energy and forces of alanine dipeptide, µs per configuration against the batch size; times are the best of
+    several.
+    """
     figure, axes = new(len(SOLVENTS), width=4.4, height=3.6)
     numbers, table = {}, [("", "", "µs per configuration", "times OpenMM Reference")]
     for (solvent, files), axis in zip(SOLVENTS.items(), axes, strict=True):
@@ -63,7 +73,14 @@ def sampling_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         if form.startswith("OpenMM"):
             molecule._platform = new_context(molecule.openmm_system, form.split()[1]).getPlatform()
             steps = {"OpenMM Reference": 20000, "OpenMM CPU": 2000}[form]
-            cost = min(_timed(lambda n=steps: OpenMMLangevin(0.001, 1.0, n, 0, 0).run(molecule, molecule.start(1), 1)) for _ in range(3)) / steps * 1e6
+            cost = (
+                min(
+                    _timed(lambda n=steps: OpenMMLangevin(0.001, 1.0, n, 0, 0).run(molecule, molecule.start(1), 1))
+                    for _ in range(3)
+                )
+                / steps
+                * 1e6
+            )
             costs[form] = dict.fromkeys(REPLICAS, cost)
             continue
         device = "cuda" if form.endswith("GPU") else "cpu"
@@ -75,15 +92,28 @@ def sampling_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
                 _langevin(fresh, start, 5)
                 steps = max(20, min(1000, 100_000 // replicas))
                 # Two lengths, so that what happens once per simulation drops out.
-                cost = min(_timed(lambda: _langevin(fresh, start, 2 * steps)) - _timed(lambda: _langevin(fresh, start, steps)) for _ in range(3))
+                cost = min(
+                    _timed(lambda: _langevin(fresh, start, 2 * steps)) - _timed(lambda: _langevin(fresh, start, steps))
+                    for _ in range(3)
+                )
                 costs[form][replicas] = cost / steps / replicas * 1e6
     rates = {form: {replicas: 1e6 / value for replicas, value in cost.items()} for form, cost in costs.items()}
     _draw(axis, rates, "replicas", "steps per second, all replicas", "22 atoms, OBC2, Langevin dynamics")
     figure.suptitle(machine(), fontsize=8)
     best = {form: max(rate.values()) for form, rate in rates.items()}
     peer = max(best["OpenMM Reference"], best["OpenMM CPU"])
-    print(f"\n{machine()}\n" + align([("", "steps per second", "times the best of OpenMM"), *((f, f"{r:.4g}", f"{r / peer:.1f}") for f, r in best.items())]))
-    return figure, {f"{_key(form)}_steps_per_s": rate for form, rate in best.items()} | {"ratio_thread_for_thread": best["batched, 1 thread"] / peer}
+    print(
+        f"\n{machine()}\n"
+        + align(
+            [
+                ("", "steps per second", "times the best of OpenMM"),
+                *((f, f"{r:.4g}", f"{r / peer:.1f}") for f, r in best.items()),
+            ]
+        )
+    )
+    return figure, {f"{_key(form)}_steps_per_s": rate for form, rate in best.items()} | {
+        "ratio_thread_for_thread": best["batched, 1 thread"] / peer
+    }
 
 
 def machine() -> str:
@@ -97,7 +127,9 @@ def machine() -> str:
 def _energy_costs(files: list[str], solvent: str) -> dict[str, dict[int, float]]:
     """µs per configuration by form and batch size."""
     molecule = Molecule("ala2.pdb", files, 300.0)
-    x = molecule.start(BATCHES[-1]) + 0.005 * torch.randn(BATCHES[-1], molecule.size, generator=torch.Generator().manual_seed(0))
+    x = molecule.start(BATCHES[-1]) + 0.005 * torch.randn(
+        BATCHES[-1], molecule.size, generator=torch.Generator().manual_seed(0)
+    )
     forms: dict[str, tuple[int, Callable]] = {}
 
     def batched(x: torch.Tensor, expected: int) -> Callable:
@@ -119,7 +151,9 @@ def _energy_costs(files: list[str], solvent: str) -> dict[str, dict[int, float]]
             with threads_set(threads):
                 for n in BATCHES:
                     if form != "batched, float64" or n == 1024:
-                        costs[form][n] = _best(lambda: (call(n), torch.cuda.synchronize() if "GPU" in form else None)) / n * 1e6
+                        costs[form][n] = (
+                            _best(lambda: (call(n), torch.cuda.synchronize() if "GPU" in form else None)) / n * 1e6
+                        )
                     bar.update()
         for name in ("Reference", "CPU"):
             one = new_context(molecule.openmm_system, name)
@@ -171,9 +205,17 @@ def _kilobytes(files: list[str]) -> float:
 
 def _draw(axis: Axes, lines: dict[str, dict[int, float]], across: str, up: str, title: str) -> None:
     for form, values in lines.items():
-        axis.loglog(list(values), list(values.values()), "o-" if len(values) > 1 else "o", markersize=3, color=COLOURS[form], label=form)
+        axis.loglog(
+            list(values),
+            list(values.values()),
+            "o-" if len(values) > 1 else "o",
+            markersize=3,
+            color=COLOURS[form],
+            label=form,
+        )
     axis.set(xlabel=across, ylabel=up, title=title)
-    axis.legend(fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))  # beside the lines there is no room
+    # Beside the lines there is no room.
+    axis.legend(fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _key(form: str) -> str:

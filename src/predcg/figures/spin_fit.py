@@ -15,10 +15,11 @@ TOLD = 4  # correlations among the numbers
 
 @needs(IsingChain, "training", each=True)
 def spin_fit(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Correlations R_l of the fine spins at the run's own field, exact and as the model has them; the learned parameters.
+    """Correlations R_l of the fine spins at the run's own field, exact and as the model has them; the learned
+    parameters.
 
-    Numbers: every coupling of the coarse chain and the agreement of fine and coarse spins, with standard errors where there is a posterior; magnetisation and
-    the first correlations beside the exact ones.
+    Numbers: every coupling of the coarse chain and the agreement of fine and coarse spins, with standard errors where
+    there is a posterior; magnetisation and the first correlations beside the exact ones.
     """
     run = runs[0]
     found, exact = correlations(run), run.system.correlations().numpy()
@@ -38,6 +39,9 @@ def spin_fit(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.plot(lags, exact, color=EXACT, linestyle=":", label="exact")
     axes.plot(lags, found, "o-", markersize=3, color=MODEL, label="model")
     axes.set(xlabel="distance l (sites)", ylabel="correlation R_l")
-    axes.set_title(f"μ = {run.system.field:g}: magnetisation {numbers['magnetisation']:.4f}, exact {numbers['magnetisation_exact']:.4f}")
+    axes.set_title(
+        f"μ = {run.system.field:g}: magnetisation {numbers['magnetisation']:.4f}, exact"
+        f" {numbers['magnetisation_exact']:.4f}"
+    )
     axes.legend()
     return figure, numbers

@@ -1,4 +1,6 @@
-"""Molecules themselves: the structures that the decoder draws along a collective variable, and how far each atom spreads around them."""
+"""Molecules themselves: the structures that the decoder draws along a collective variable, and how far each atom
+spreads around them.
+"""
 
 import numpy as np
 import torch
@@ -21,7 +23,8 @@ WIDTH_INCH = 12.0
 
 @needs(Molecule, "training", "data", "variables", each=True)
 def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Decoded means at eight values of z1 from -3.5 to 3.5, the others at 0, superposed on the backbone and seen from their broadest side.
+    """Decoded means at eight values of z1 from -3.5 to 3.5, the others at 0, superposed on the backbone and seen from
+    their broadest side.
 
     Hydrogens that three share one atom are left out: their mean over free rotation lies on the axis of rotation.
     Numbers: the largest deviation of a bond between heavy atoms from its mean in the training frames, over all
@@ -33,7 +36,9 @@ def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     with torch.no_grad():
         x = run.model.decode(z)
     label = molecule.label(x).tolist()
-    heavy = Distances([[a.index, b.index] for a, b in molecule.topology.bonds if "H" not in (a.element.symbol, b.element.symbol)])
+    heavy = Distances(
+        [[a.index, b.index] for a, b in molecule.topology.bonds if "H" not in (a.element.symbol, b.element.symbol)]
+    )
     error = (heavy(x) - heavy(run.data.train.x).mean(0)).abs().max().item()
 
     rotor = methyl_hydrogens(molecule)
@@ -52,17 +57,34 @@ def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             phi, psi = molecule.backbone(x[stop]).rad2deg().tolist()
             axes.text(middle, low[1] - 1.3 * line, f"φ {phi:.0f}°  ψ {psi:.0f}°".replace("-", "−"), ha="center")
         if label[stop] >= 0:
-            axes.text(middle, low[1] - 2.6 * line, molecule.basins[label[stop]], ha="center", weight="bold", color=BASINS[label[stop] % len(BASINS)])
-    axes.plot([0.15 * cell, 0.15 * cell + 0.2], [low[1] - 3.7 * line] * 2, color="black", linewidth=2, solid_capstyle="butt")
+            axes.text(
+                middle,
+                low[1] - 2.6 * line,
+                molecule.basins[label[stop]],
+                ha="center",
+                weight="bold",
+                color=BASINS[label[stop] % len(BASINS)],
+            )
+    axes.plot(
+        [0.15 * cell, 0.15 * cell + 0.2], [low[1] - 3.7 * line] * 2, color="black", linewidth=2, solid_capstyle="butt"
+    )
     axes.text(0.2 * cell + 0.2, low[1] - 3.7 * line, "0.2 nm", va="center")
-    axes.set(xlim=(0, STOPS * cell), ylim=(bottom, top), aspect="equal", title="decoded means along z1, others 0; hydrogens of methyl groups are left out")
+    axes.set(
+        xlim=(0, STOPS * cell),
+        ylim=(bottom, top),
+        aspect="equal",
+        title="decoded means along z1, others 0; hydrogens of methyl groups are left out",
+    )
     axes.axis("off")
-    return figure, {"strip_heavy_bond_error_nm": error} | ({"basins_in_strip": len(set(label) - {-1})} if states(molecule) else {})
+    return figure, {"strip_heavy_bond_error_nm": error} | (
+        {"basins_in_strip": len(set(label) - {-1})} if states(molecule) else {}
+    )
 
 
 @needs(Molecule, "training", each=True)
 def atom_spread(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """The model's own standard deviation of every atom around the decoded mean, per coordinate, over z ~ p(z) and x ~ p(x|z).
+    """The model's own standard deviation of every atom around the decoded mean, per coordinate, over z ~ p(z) and x ~
+    p(x|z).
 
     σ_i = √⟨(x_i - decode(z)_i)²⟩, over the coordinates of atom i that the molecule's frame leaves free.
     Numbers: mean σ in nm of all free atoms but the hydrogens that three share one atom; where there are such hydrogens,
@@ -83,7 +105,10 @@ def atom_spread(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axes.set_xticks(range(len(spread)), [atom.name for atom in topology.atoms], rotation=90, fontsize=8)
     axes.tick_params(axis="x", length=0)
     residues = axes.secondary_xaxis(-0.14)
-    residues.set_xticks([np.mean([atom.index for atom in residue.atoms]) for residue in topology.residues], [str(residue) for residue in topology.residues])
+    residues.set_xticks(
+        [np.mean([atom.index for atom in residue.atoms]) for residue in topology.residues],
+        [str(residue) for residue in topology.residues],
+    )
     residues.tick_params(length=0)
     residues.spines["bottom"].set_visible(False)
     axes.set(ylabel="σ around the decoded mean (nm)", xlim=(-0.7, len(spread) - 0.3))
@@ -107,7 +132,9 @@ def methyl_hydrogens(molecule: Molecule) -> list[bool]:
 
 
 def posed(x: Tensor, molecule: Molecule, shown: list[int]) -> Tensor:
-    """Structures, (n, atoms, 3), superposed on the middle one by their backbone; the longest extent upright, the shortest towards the eye."""
+    """Structures, (n, atoms, 3), superposed on the middle one by their backbone; the longest extent upright, the
+    shortest towards the eye.
+    """
     heavy = [atom for atom in molecule.topology.atoms if atom.element.symbol != "H"]
     fixed = [atom.index for atom in heavy if atom.is_backbone] or [atom.index for atom in heavy]
     r = atoms(x)

@@ -16,9 +16,17 @@ from predcg.results import Run
 from predcg.systems import System
 
 STYLE = {
-    "figure.dpi": 110, "savefig.dpi": 160, "figure.constrained_layout.use": True, "font.size": 9, "axes.titlesize": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "legend.frameon": False, "lines.linewidth": 1.4,
-}  # fmt: skip
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+}
 
 MODEL, DATA, EXACT = "#d1495b", "#30638e", "#222222"
 PALE = "#e3a3ab"  # of the model without weights, where both are shown
@@ -59,7 +67,9 @@ def with_reference(runs: list[Run]) -> tuple[list[Run], Run]:
     """Trained runs, and the reference simulation that stands last. Raises InputError on any other order."""
     *trained, reference = runs
     if reference.history or not trained or not len(reference.data.test.x):
-        raise InputError("figure: expected trained runs and, last, a reference simulation (steps=0); mend the runs of the claim")
+        raise InputError(
+            "figure: expected trained runs and, last, a reference simulation (steps=0); mend the runs of the claim"
+        )
     return trained, reference
 
 
@@ -79,14 +89,16 @@ def apart(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 def mean_over_seeds(runs: list[dict[str, float]], suffix: str = "") -> dict[str, float]:
-    """The mean of each number over runs, with its standard error as `<name>_error` where there are several; names get the suffix.
+    """The mean of each number over runs, with its standard error as `<name>_error` where there are several; names get
+    the suffix.
 
     >>> mean_over_seeds([{"a": 1.0}, {"a": 3.0}], "_b")
     {'a_b': 2.0, 'a_b_error': 1.0}
     """
     numbers = {}
     for name in runs[0]:
-        # What stands beside a number keeps its place at the end of the name; the error of one run says nothing of several.
+        # What stands beside a number keeps its place at the end of the name; the error of one run says nothing of
+        # several.
         kind = next((kind for kind in ("_error", "_exact", "_reference") if name.endswith(kind)), "")
         if kind == "_error" and len(runs) > 1:
             continue

@@ -12,10 +12,12 @@ from predcg.systems import System
 
 @needs(System, "training", "adaptive")
 def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """β against steps; at each β the divergence, its growth by the next rise, the effective draws, and two estimates of log Z. The first run is drawn.
+    """β against steps; at each β the divergence, its growth by the next rise, the effective draws, and two estimates of
+    log Z. The first run is drawn.
 
-    Numbers, means over seeds: beta_rises, how often β was raised, and beta_rises_forced, how often against the rule; where β has reached 1 also
-    log_z_tempering, the sum of all estimated log-ratios, and log_z_direct, from draws of the last model alone, beside the exact value.
+    Numbers, means over seeds: beta_rises, how often β was raised, and beta_rises_forced, how often against the rule;
+    where β has reached 1 also log_z_tempering, the sum of all estimated log-ratios, and log_z_direct, from draws of the
+    last model alone, beside the exact value.
     """
     run = runs[0]
     attempts = [row for row in run.history if "tempering/rise" in row]
@@ -29,7 +31,9 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         ("forced", EXACT, [row for row in attempts if row["tempering/forced"]]),
         ("not allowed", DATA, [row for row in attempts if row["tempering/rise"] == 0]),
     ):
-        schedule.plot(*_columns(chosen, "step", "tempering/beta"), ".", color=colour, label=f"{text}: {len(chosen)} times")
+        schedule.plot(
+            *_columns(chosen, "step", "tempering/beta"), ".", color=colour, label=f"{text}: {len(chosen)} times"
+        )
         growth.plot(*_columns(chosen, "tempering/beta", "tempering/growth"), ".", color=colour)
         effective.plot(*_columns(chosen, "tempering/beta", "tempering/effective_sample_size"), ".", color=colour)
     growth.plot(*_columns(attempts, "tempering/beta", "tempering/kl"), color=DATA, label="KL(q || p_β), nat")
@@ -37,7 +41,13 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     effective.set(ylabel="effective share of the draws after the rise", ylim=(0, 1.02))
     beta, total, total_error, direct, direct_error = (
         torch.tensor(column(run, key)[1], dtype=torch.float64)
-        for key in ("tempering/beta", "sample/log_z", "sample/log_z_error", "sample/log_z_direct", "sample/log_z_direct_error")
+        for key in (
+            "tempering/beta",
+            "sample/log_z",
+            "sample/log_z_error",
+            "sample/log_z_direct",
+            "sample/log_z_direct_error",
+        )
     )
     gap, error = total - direct, torch.hypot(total_error, direct_error)
     log_z.fill_between(beta, gap - error, gap + error, color=MODEL, alpha=0.3, linewidth=0)
@@ -45,7 +55,13 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     log_z.axhline(0, color=DATA, label="from the draws at each β alone")
     numbers = [_numbers(run) for run in runs]
     if "log_z_direct_exact" in numbers[0]:
-        log_z.plot([1.0], [numbers[0]["log_z_direct_exact"] - numbers[0]["log_z_direct"]], "x", color=EXACT, label="exact at β = 1")
+        log_z.plot(
+            [1.0],
+            [numbers[0]["log_z_direct_exact"] - numbers[0]["log_z_direct"]],
+            "x",
+            color=EXACT,
+            label="exact at β = 1",
+        )
     log_z.set(ylabel="log Z(β), difference (nat)", title="a jump would be a mode that the model has lost")
     for axes in (growth, effective, log_z):
         axes.set(xlabel="inverse temperature β", xscale="log", xlim=(0.5 * betas[0], 2))
@@ -55,12 +71,17 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 
 def _numbers(run: Run) -> dict[str, float]:
-    numbers = {"beta_rises": sum(rise > 0 for rise in column(run, "tempering/rise")[1]), "beta_rises_forced": sum(column(run, "tempering/forced")[1])}
+    numbers = {
+        "beta_rises": sum(rise > 0 for rise in column(run, "tempering/rise")[1]),
+        "beta_rises_forced": sum(column(run, "tempering/forced")[1]),
+    }
     last = next((row for row in reversed(run.history) if row.get("tempering/beta") == 1), None)
     if last:
         exact = run.system.exact().get("log_z")
         for name, key in (("log_z_tempering", "sample/log_z"), ("log_z_direct", "sample/log_z_direct")):
-            numbers |= {name: last[key], f"{name}_error": last[f"{key}_error"]} | ({f"{name}_exact": exact} if exact is not None else {})
+            numbers |= {name: last[key], f"{name}_error": last[f"{key}_error"]} | (
+                {f"{name}_exact": exact} if exact is not None else {}
+            )
     return numbers
 
 

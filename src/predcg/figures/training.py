@@ -10,14 +10,24 @@ from predcg.systems import System
 
 @needs(System, "training", each=True)
 def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """The bound that training raises, the prior left out, on training and held-out frames against steps, with β on a second axis; see results.bounds for the numbers."""
+    """The bound that training raises, the prior left out, on training and held-out frames against steps, with β on a
+    second axis; see results.bounds for the numbers.
+    """
     run = runs[0]
     figure, (axes,) = new(width=5.0)
     numbers, shown = bounds(run), []
     for key, colour, label in (("train/bound", MODEL, "training"), ("val/bound", DATA, "held out")):
         steps, values = column(run, key)
         if values:
-            axes.plot(steps, values, color=colour, label=label, alpha=0.9, marker="o" if len(values) < 10 else "", markersize=3)
+            axes.plot(
+                steps,
+                values,
+                color=colour,
+                label=label,
+                alpha=0.9,
+                marker="o" if len(values) < 10 else "",
+                markersize=3,
+            )
             shown += sorted(values)[-(-len(values) // 10) if len(values) > 2 else 0 :]
     margin = 0.05 * (max(shown) - min(shown)) or 1.0
     # The lowest tenth is the rise from the start, or a blow-up; an axis that holds it shows nothing else.

@@ -1,4 +1,6 @@
-"""Speed of training: the steps of a run beside the same steps without Lightning, and beside those of Lightning as it comes."""
+"""Speed of training: the steps of a run beside the same steps without Lightning, and beside those of Lightning as it
+comes.
+"""
 
 import tempfile
 import time
@@ -16,8 +18,8 @@ from torch import Tensor
 
 from predcg.batch import Batch, Data
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
-from predcg.figures.speed import machine, threads_set
 from predcg.figures.runs import needs
+from predcg.figures.speed import machine, threads_set
 from predcg.figures.style import DATA, MODEL, NOWHERE, new
 from predcg.model import Model
 from predcg.objectives import ForwardKL
@@ -37,13 +39,17 @@ COLOURS = {"forward": DATA, "backward": MODEL, "optimiser": "#edae49", "rest": N
 
 @needs(System, "claim")
 def training_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
-    """Milliseconds of a training step, of 500 frames of alanine dipeptide with the nets of the source, in three loops on one thread.
+    """Milliseconds of a training step, of 500 frames of alanine dipeptide with the nets of the source, in three loops
+    on one thread.
 
-    Numbers: the median time of each loop and of each part of the bare one, over rounds in which the loops take turns at a thousand steps; the
-    median ratios in a round; the minutes of 8,000 passes over the frames. What goes with the steps, validation and checkpoints, is included.
+    Numbers: the median time of each loop and of each part of the bare one, over rounds in which the loops take turns at
+    a thousand steps; the median ratios in a round; the minutes of 8,000 passes over the frames. What goes with the
+    steps, validation and checkpoints, is included.
     """
     molecule = Molecule("ala2.pdb", ["amber96.xml", "amber96_obc.xml"], 330.0)
-    x = molecule.start(FRAMES + 100) + 0.01 * torch.randn(FRAMES + 100, molecule.size, generator=torch.Generator().manual_seed(0))
+    x = molecule.start(FRAMES + 100) + 0.01 * torch.randn(
+        FRAMES + 100, molecule.size, generator=torch.Generator().manual_seed(0)
+    )
     data = Data(Batch.of(x[:FRAMES]), Batch.of(x[FRAMES:]))
     loops: dict[str, Callable] = {"without Lightning": _bare, "a run": _ours, "Lightning as it comes": _plain}
     with threads_set(1):
@@ -53,7 +59,10 @@ def training_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         minutes = _ours(_training(molecule), data, WHOLE)["all"] * WHOLE / 60e3
     cost = {name: median(times[name]["all"] for times in rounds) for name in loops}
     ratio = {name: median(times[name]["all"] / times["without Lightning"]["all"] for times in rounds) for name in loops}
-    parts = {part: median(times["without Lightning"][part] for times in rounds) for part in ("forward", "backward", "optimiser")}
+    parts = {
+        part: median(times["without Lightning"][part] for times in rounds)
+        for part in ("forward", "backward", "optimiser")
+    }
     figure, (axes,) = new(width=5.0, height=2.6)
     for name, total in cost.items():
         left = 0.0
@@ -62,14 +71,26 @@ def training_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             left += width
     axes.invert_yaxis()
     axes.set(xlabel="ms per step", title=machine())
-    figure.legend(handles=[Patch(color=colour, label=part) for part, colour in COLOURS.items()], loc="outside lower center", ncols=4)
-    print(f"\n{machine()}\n" + align([("", "ms per step", "times the bare loop"), *((n, f"{c:.3f}", f"{ratio[n]:.2f}") for n, c in cost.items())]))
+    figure.legend(
+        handles=[Patch(color=colour, label=part) for part, colour in COLOURS.items()],
+        loc="outside lower center",
+        ncols=4,
+    )
+    print(
+        f"\n{machine()}\n"
+        + align(
+            [("", "ms per step", "times the bare loop"), *((n, f"{c:.3f}", f"{ratio[n]:.2f}") for n, c in cost.items())]
+        )
+    )
     return figure, {
-        "bare_ms": cost["without Lightning"], **{f"{part}_ms": value for part, value in parts.items()},
-        "ours_ms": cost["a run"], "lightning_over_bare": ratio["a run"],
-        "plain_lightning_ms": cost["Lightning as it comes"], "plain_lightning_over_bare": ratio["Lightning as it comes"],
+        "bare_ms": cost["without Lightning"],
+        **{f"{part}_ms": value for part, value in parts.items()},
+        "ours_ms": cost["a run"],
+        "lightning_over_bare": ratio["a run"],
+        "plain_lightning_ms": cost["Lightning as it comes"],
+        "plain_lightning_over_bare": ratio["Lightning as it comes"],
         "minutes_for_8000_epochs_n500": minutes,
-    }  # fmt: skip
+    }
 
 
 def _training(molecule: Molecule) -> "Training":
@@ -79,9 +100,13 @@ def _training(molecule: Molecule) -> "Training":
     torch.manual_seed(0)
     angstrom = [Chain([RigidFrame(molecule.frame), Unit(0.1)]) for _ in range(2)]
     decoder = GaussianMLP(2, molecule.size, [100, 100, 50], ["Tanh"] * 3, FreeScale, transform=angstrom[0])
-    encoder = GaussianMLP(molecule.size, 2, [50, 100, 100], ["SELU", "SELU", "LogSigmoid"], TrunkScale, features=angstrom[1])
+    encoder = GaussianMLP(
+        molecule.size, 2, [50, 100, 100], ["SELU", "SELU", "LogSigmoid"], TrunkScale, features=angstrom[1]
+    )
     model = Model(StandardNormal(2), decoder, encoder)
-    return Training(model, molecule, ARD(1 / FRAMES), ForwardKL(), lambda parameters: torch.optim.Adam(parameters, 1e-3, fused=True))
+    return Training(
+        model, molecule, ARD(1 / FRAMES), ForwardKL(), lambda parameters: torch.optim.Adam(parameters, 1e-3, fused=True)
+    )
 
 
 def _loss(module: "Training", batch: Batch) -> Tensor:
@@ -103,7 +128,10 @@ def _bare(module: "Training", data: Data, steps: int) -> dict[str, float]:
         optimizer.step()
         at.append(time.perf_counter())
         spent = [total + later - earlier for total, earlier, later in zip(spent, at, at[1:], strict=False)]
-    return {name: 1e3 * total / steps for name, total in zip(["all", *COLOURS], [time.perf_counter() - began, *spent], strict=False)}
+    return {
+        name: 1e3 * total / steps
+        for name, total in zip(["all", *COLOURS], [time.perf_counter() - began, *spent], strict=False)
+    }
 
 
 def _ours(module: "Training", data: Data, steps: int) -> dict[str, float]:
@@ -140,7 +168,9 @@ def _plain(module: "Training", data: Data, steps: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": pl.loggers.CSVLogger(folder)}
-        trainer = pl.Trainer(max_steps=steps, max_epochs=-1, accelerator="cpu", devices=1, default_root_dir=folder, **quiet)
+        trainer = pl.Trainer(
+            max_steps=steps, max_epochs=-1, accelerator="cpu", devices=1, default_root_dir=folder, **quiet
+        )
         began = time.perf_counter()
         trainer.fit(Plain(), Loader(data.train, BATCH, EPOCH))
         return {"all": 1e3 * (time.perf_counter() - began) / steps}

@@ -13,11 +13,12 @@ from predcg.systems import System
 
 
 class EM(Objective):
-    """L = -E_w E_{X ~ p(X|x)} [log p(x|X) + log p(X)], with the posterior sampled: its gradient is that of -E_w log p(x) (Dempster et al. 1977).
+    """L = -E_w E_{X ~ p(X|x)} [log p(x|X) + log p(X)], with the posterior sampled: its gradient is that of -E_w log
+    p(x) (Dempster et al. 1977).
 
-    The E-step draws X from p(X|x) by Gibbs sweeps over the coarse spins of all frames at once, from where the encoder says. The M-step is one
-    step of the optimiser (Wei and Tanner 1990), here that of Robbins and Monro (Schöberl, Zabaras, Koutsourelakis 2015). Sums over
-    all coarse chains are exact, see SpinChain.
+    The E-step draws X from p(X|x) by Gibbs sweeps over the coarse spins of all frames at once, from where the encoder
+    says. The M-step is one step of the optimiser (Wei and Tanner 1990), here that of Robbins and Monro (Schöberl,
+    Zabaras, Koutsourelakis 2015). Sums over all coarse chains are exact, see SpinChain.
 
     Args:
         samples: draws of X per frame.
@@ -63,4 +64,6 @@ def _check(model: Model, batch: Batch) -> None:
 def _parameters(model: Model) -> dict[str, Tensor]:
     """θ_c and θ_cf, to be logged."""
     couplings = dict(zip(model.latent.names, model.latent.energy.weight[0].detach(), strict=True))
-    return {f"theta_{name}": value for name, value in couplings.items()} | {"agreement": model.decoder.agreement.detach()}
+    return {f"theta_{name}": value for name, value in couplings.items()} | {
+        "agreement": model.decoder.agreement.detach()
+    }

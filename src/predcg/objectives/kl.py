@@ -14,8 +14,8 @@ from predcg.systems import System
 class ForwardKL(Objective):
     """Importance-weighted evidence lower bound, negative; with one sample the usual ELBO.
 
-    L = -E_w E_{z_k ~ q(z|x)} log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), with E_w the weighted mean over frames. For K = 1 it
-    is the data part of KL(p(x) q(z|x) || p(x|z) p(z)) (Kingma and Welling 2014); the larger K, the closer to that of
+    L = -E_w E_{z_k ~ q(z|x)} log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x), with E_w the weighted mean over frames. For K = 1
+    it is the data part of KL(p(x) q(z|x) || p(x|z) p(z)) (Kingma and Welling 2014); the larger K, the closer to that of
     KL(p(x) || ∫ p(x|z) p(z) dz), and the less the encoder's shape matters (Burda, Grosse, Salakhutdinov 2016).
 
     Args:
@@ -47,7 +47,9 @@ class Mixed(Objective):
     (0.3, 0.7)
     """
 
-    def __init__(self, alpha: UnitInterval, forward: Objective, reverse: Objective, target_alpha: UnitInterval | None = None):
+    def __init__(
+        self, alpha: UnitInterval, forward: Objective, reverse: Objective, target_alpha: UnitInterval | None = None
+    ):
         super().__init__()
         self.alpha, self.target_alpha = alpha, alpha if target_alpha is None else target_alpha
         for name in ("alpha", "target_alpha"):
@@ -64,7 +66,11 @@ class Mixed(Objective):
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         loss, log = 0.0, {}
         # A rehearsal, without gradients, tells of all that will be needed, be it only before or after β = 1.
-        needed = self.shares if torch.is_grad_enabled() else (max(self.alpha, self.target_alpha), 1 - min(self.alpha, self.target_alpha))
+        needed = (
+            self.shares
+            if torch.is_grad_enabled()
+            else (max(self.alpha, self.target_alpha), 1 - min(self.alpha, self.target_alpha))
+        )
         for share, need, divergence in zip(self.shares, needed, self.divergences, strict=True):
             if need > 0:  # at α = 0 no data are needed, at α = 1 no energies
                 terms = divergence(model, system, batch)

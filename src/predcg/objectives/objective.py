@@ -25,7 +25,8 @@ class Objective(nn.Module, ABC):
     The buffer `beta` is the inverse temperature at which the system enters; tempering raises it to 1.
 
     Attributes:
-        evaluates: whether it evaluates energies of the model's own draws; one that is made of others leaves the answer to `of_energy`.
+        evaluates: whether it evaluates energies of the model's own draws; one that is made of others leaves the answer
+            to `of_energy`.
     """
 
     evaluates = False
@@ -53,4 +54,6 @@ class Objective(nn.Module, ABC):
 def needs_data(batch: Batch, what: str) -> None:
     """Raise InputError, which says what learns from data, where there are none."""
     if not len(batch.x):
-        raise InputError(f"objective: {what} learns from data, and there are none; choose acquisition=simulate, load or exact")
+        raise InputError(
+            f"objective: {what} learns from data, and there are none; choose acquisition=simulate, load or exact"
+        )

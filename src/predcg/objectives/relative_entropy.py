@@ -13,7 +13,8 @@ from predcg.systems import System
 class RelativeEntropy(Objective):
     """L = -E_w E_{X ~ q(X|x)} log p(X), with a coarse map q(X|x) that is not learnt (Shell 2008).
 
-    At its minimum the coarse model has the moments of the mapped data. It says nothing of the decoder, which must not need to learn.
+    At its minimum the coarse model has the moments of the mapped data. It says nothing of the decoder, which must not
+    need to learn.
 
     Args:
         samples: draws of X per frame, where the map is random.
@@ -27,7 +28,10 @@ class RelativeEntropy(Objective):
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         if any(True for _ in model.decoder.parameters()):
-            raise InputError("objective: relative entropy does not learn a decoder; choose one without parameters, decoder=majority_blocks")
+            raise InputError(
+                "objective: relative entropy does not learn a decoder; choose one without parameters,"
+                " decoder=majority_blocks"
+            )
         needs_data(batch, "relative entropy")
         with torch.no_grad():
             z = model.encoder(batch.x).sample((self.samples,))

@@ -14,12 +14,14 @@ from predcg.systems import System
 
 
 class Replay(Objective):
-    """Forward KL on draws of the model itself, resampled with probability ∝ p_β(x) / q(x); it needs no data, and ignores any.
+    """Forward KL on draws of the model itself, resampled with probability ∝ p_β(x) / q(x); it needs no data, and
+    ignores any.
 
-    A buffer of x ~ q with weights from the marginal log q(x) (`importance.draw`) is filled whenever β has changed and every
-    `every` steps; the last `keep` fills at the present β are used, minibatches are drawn from all of them. What the model has
-    lost it cannot replay: start where it covers everything, at a small β. Without gradients (rehearsal, validation) the buffer
-    is left as it is, and frames / every fresh draws, the mean cost of a step at constant β, take its place.
+    A buffer of x ~ q with weights from the marginal log q(x) (`importance.draw`) is filled whenever β has changed and
+    every `every` steps; the last `keep` fills at the present β are used, minibatches are drawn from all of them. What
+    the model has lost it cannot replay: start where it covers everything, at a small β. Without gradients (rehearsal,
+    validation) the buffer is left as it is, and frames / every fresh draws, the mean cost of a step at constant β, take
+    its place.
 
     Args:
         forward: what is minimised on the minibatches.
@@ -37,9 +39,15 @@ class Replay(Objective):
     evaluates = True
 
     def __init__(
-        self, forward: ForwardKL, size: PositiveInt, batch_size: PositiveInt, frames: PositiveInt, keep: PositiveInt, every: PositiveInt,
+        self,
+        forward: ForwardKL,
+        size: PositiveInt,
+        batch_size: PositiveInt,
+        frames: PositiveInt,
+        keep: PositiveInt,
+        every: PositiveInt,
         samples: PositiveInt = 31,
-    ):  # fmt: skip
+    ):
         super().__init__()
         for name, count in {"batch_size": batch_size, "frames": frames, "keep": keep, "every": every}.items():
             if count < 1:
@@ -52,7 +60,11 @@ class Replay(Objective):
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))  # steps at this β
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
-        x, log_w = self._replayed(model, system) if torch.is_grad_enabled() else self._draw(model, system, -(-self.frames // self.every))
+        x, log_w = (
+            self._replayed(model, system)
+            if torch.is_grad_enabled()
+            else self._draw(model, system, -(-self.frames // self.every))
+        )
         share = log_w.softmax(0)
         terms = self.divergence(model, system, Batch.of(x[share.multinomial(self.batch_size, replacement=True)]))
         return Terms(terms.loss, terms.log | {"replay_effective_draws": 1 / (share @ share)})
@@ -73,5 +85,8 @@ class Replay(Objective):
     def _draw(self, model: Model, system: System, n: int) -> Weighted:
         drawn = draw(model, system, n, self.samples, self.beta)
         if not drawn.log_w.isfinite().any():
-            raise NonFiniteError(f"none of {n} draws for the replay has a finite energy and density; temper from a smaller beta", drawn.x[0])
+            raise NonFiniteError(
+                f"none of {n} draws for the replay has a finite energy and density; temper from a smaller beta",
+                drawn.x[0],
+            )
         return drawn

@@ -22,22 +22,26 @@ class ReverseKL(Objective):
 
     L = E_{p(z) p(x|z)}[β u(x) + log p(x|z) + log p(z) - log r(z|x)] >= -log Z_β, reparametrised (Schöberl et al. 2019).
 
-    The energy enters by its value and slope ∇u at the draws. A draw without a finite one is left out of the mean and counted in
-    the buffer `dropped_samples`. log p(x|z) is sampled also where its mean is known: the gradient of a Gaussian is the same, and
-    the value would lose the noise that cancels that of u near the optimum.
+    The energy enters by its value and slope ∇u at the draws. A draw without a finite one is left out of the mean and
+    counted in the buffer `dropped_samples`. log p(x|z) is sampled also where its mean is known: the gradient of a
+    Gaussian is the same, and the value would lose the noise that cancels that of u near the optimum.
 
     Args:
         samples: draws (z, x) per step.
         cap: longest slope in units of the batch's median, to which longer ones are shortened; None leaves them.
-        path: leave out the score of p(x|z) p(z), whose mean is zero; where the model is exact no draw has any gradient left
-            (Roeder, Wu, Duvenaud 2017).
+        path: leave out the score of p(x|z) p(z), whose mean is zero; where the model is exact no draw has any gradient
+            left (Roeder, Wu, Duvenaud 2017).
         dropped: largest share of the draws of one batch that may be left out; beyond it NonFiniteError.
     """
 
     evaluates = True
 
     def __init__(
-        self, samples: PositiveInt = 256, cap: Annotated[float, Ge(1)] | None = None, path: bool = False, dropped: Annotated[float, Ge(0), Lt(1)] = 0.01
+        self,
+        samples: PositiveInt = 256,
+        cap: Annotated[float, Ge(1)] | None = None,
+        path: bool = False,
+        dropped: Annotated[float, Ge(0), Lt(1)] = 0.01,
     ):
         super().__init__()
         if samples < 1:
@@ -54,7 +58,8 @@ class ReverseKL(Objective):
         x, log_decoder = sample_with_log_prob(model.decoder(z))
         broken = x[:0]
         while not (whole := x.isfinite().all(-1)).all():
-            # Left out of the mean alone, it would give every weight the gradient 0 · ∞: the others are drawn anew without it.
+            # Left out of the mean alone, it would give every weight the gradient 0 · ∞: the others are drawn anew
+            # without it.
             broken, z, log_latent = torch.cat([broken, x[~whole]]), z[whole], log_latent[whole]
             if not len(z):  # raises
                 self._count(broken)
@@ -64,7 +69,9 @@ class ReverseKL(Objective):
         finite = u.isfinite() & length.isfinite()
         lost = self._count(torch.cat([x[~finite], broken]))
         if lost:
-            z, log_latent, x, log_decoder, u, slope, length = (value[finite] for value in (z, log_latent, x, log_decoder, u, slope, length))
+            z, log_latent, x, log_decoder, u, slope, length = (
+                value[finite] for value in (z, log_latent, x, log_decoder, u, slope, length)
+            )
         if self.cap is not None:
             longest = self.cap * length.median()
             slope = slope * torch.where(length > longest, longest / length, 1.0).to(slope).unsqueeze(-1)
@@ -72,13 +79,17 @@ class ReverseKL(Objective):
             log_latent, log_decoder = _held_log_prob(model.latent, None, z), _held_log_prob(model.decoder, z, x)
         energy = u + ((x - x.detach()) * slope).sum(-1)
         loss = (self.beta * energy + log_decoder + log_latent - model.encoder(x).log_prob(z)).mean()
-        return Terms(loss, {"reverse_bound": -loss.detach(), "mean_energy": u.mean(), "dropped": torch.tensor(float(lost))})
+        return Terms(
+            loss, {"reverse_bound": -loss.detach(), "mean_energy": u.mean(), "dropped": torch.tensor(float(lost))}
+        )
 
     def _count(self, lost: Tensor) -> int:
         """How many draws are left out; too many are refused."""
         if len(lost) > self.dropped * self.samples:
             raise NonFiniteError(
-                f"{len(lost)} of {self.samples} draws have no finite energy or slope, more than the share dropped = {self.dropped}", lost[0].detach()
+                f"{len(lost)} of {self.samples} draws have no finite energy or slope, more than the share dropped ="
+                f" {self.dropped}",
+                lost[0].detach(),
             )
         if torch.is_grad_enabled():  # what training has lost, not rehearsal or validation
             self.dropped_samples += len(lost)
@@ -103,12 +114,17 @@ class _Read(nn.Module):
         return what(self.density(context))
 
 
-def read(density: Density, weights: dict[str, Tensor], context: Tensor | None, what: Callable[[Distribution], Any]) -> Any:
+def read(
+    density: Density, weights: dict[str, Tensor], context: Tensor | None, what: Callable[[Distribution], Any]
+) -> Any:
     """`what` of the distribution that the density would make of the context with other weights, by name.
 
-    Not of the distribution alone: a transform in it is a module, which has the other weights only while this call lasts.
+    Not of the distribution alone: a transform in it is a module, which has the other weights only while this call
+    lasts.
     """
-    return torch.func.functional_call(_Read(density), {f"density.{name}": value for name, value in weights.items()}, (context, what))
+    return torch.func.functional_call(
+        _Read(density), {f"density.{name}": value for name, value in weights.items()}, (context, what)
+    )
 
 
 def _held_log_prob(density: Density, context: Tensor | None, event: Tensor) -> Tensor:

@@ -6,5 +6,13 @@ from predcg.observables.observable import Observable
 from predcg.observables.spins import Correlations, Magnetisation
 
 __all__ = [
-    "AlignedCoordinates", "Angles", "Correlations", "Dihedrals", "DistanceRMSD", "Distances", "Magnetisation", "Observable", "RadiusOfGyration",
-]  # fmt: skip
+    "AlignedCoordinates",
+    "Angles",
+    "Correlations",
+    "Dihedrals",
+    "DistanceRMSD",
+    "Distances",
+    "Magnetisation",
+    "Observable",
+    "RadiusOfGyration",
+]

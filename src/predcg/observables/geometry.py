@@ -18,7 +18,11 @@ class _Indexed(Observable):
         super().__init__()
         if any(len(row) != self.order for row in indices):
             raise InputError(f"indices: expected rows of {self.order} atoms; found {list(map(list, indices))}")
-        self.register_buffer("indices", torch.tensor([list(row) for row in indices], dtype=torch.long).view(-1, self.order), persistent=False)
+        self.register_buffer(
+            "indices",
+            torch.tensor([list(row) for row in indices], dtype=torch.long).view(-1, self.order),
+            persistent=False,
+        )
 
     def width(self, size: int) -> int:
         return len(self.indices)
@@ -90,9 +94,11 @@ class RadiusOfGyration(Observable):
 
 
 class DistanceRMSD(Observable):
-    """√(mean over pairs i < j of (d_ij - d_ij^ref)²) in nm, (..., 1): an RMSD without fit, as `gmx rmsdist` computes it.
+    """√(mean over pairs i < j of (d_ij - d_ij^ref)²) in nm, (..., 1): an RMSD without fit, as `gmx rmsdist` computes
+    it.
 
-    A structure and its mirror image have the same value. Where all distances are the reference's, the gradient is taken as 0.
+    A structure and its mirror image have the same value. Where all distances are the reference's, the gradient is taken
+    as 0.
 
     Args:
         reference: D flat coordinates, nm.
@@ -107,7 +113,10 @@ class DistanceRMSD(Observable):
     def __init__(self, reference: list[float]):
         super().__init__()
         if len(reference) < 6 or len(reference) % 3:
-            raise InputError(f"reference: expected three coordinates for each of two atoms or more, flat; found {len(reference)} numbers")
+            raise InputError(
+                f"reference: expected three coordinates for each of two atoms or more, flat; found {len(reference)}"
+                " numbers"
+            )
         self.register_buffer("reference", _all_distances(torch.as_tensor(reference)), persistent=False)
 
     def width(self, size: int) -> int:

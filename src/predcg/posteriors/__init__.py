@@ -6,6 +6,14 @@ from predcg.posteriors.posterior import Posterior, Weights
 from predcg.posteriors.spins import CompleteData, Joint, ObservedData
 
 __all__ = [
-    "CompleteData", "ConditionalGaussNewton", "ConditionalLaplace", "ConditionalUnitGaussNewton", "Joint", "Laplace", "LastLayers", "ObservedData",
-    "Posterior", "Weights",
-]  # fmt: skip
+    "CompleteData",
+    "ConditionalGaussNewton",
+    "ConditionalLaplace",
+    "ConditionalUnitGaussNewton",
+    "Joint",
+    "Laplace",
+    "LastLayers",
+    "ObservedData",
+    "Posterior",
+    "Weights",
+]

@@ -1,4 +1,6 @@
-"""Laplace's approximation as if the collective variables had been observed, as the source has it: by which second derivative, with which covariance."""
+"""Laplace's approximation as if the collective variables had been observed, as the source has it: by which second
+derivative, with which covariance.
+"""
 
 from abc import abstractmethod
 
@@ -17,9 +19,10 @@ from predcg.ranges import PositiveFloat
 class ByLayer(Posterior):
     """Weights of a decoder's linear layers, those of different layers independent.
 
-    The log posterior is N times what training maximises, N being Batch.effective_size: Σ_i log p(x_i | z_i, θ) + N · prior(decoder), with z_i the collective variables of
-    frame i; a precision that the prior learns is held at its mean ⟨τ⟩. Variances are not perturbed. Training need not end in a maximum, and
-    many weights leave the data as they are: a curvature below `floor` is replaced by 10 N, as the source does.
+    The log posterior is N times what training maximises, N being Batch.effective_size: Σ_i log p(x_i | z_i, θ) + N ·
+    prior(decoder), with z_i the collective variables of frame i; a precision that the prior learns is held at its mean
+    ⟨τ⟩. Variances are not perturbed. Training need not end in a maximum, and many weights leave the data as they are: a
+    curvature below `floor` is replaced by 10 N, as the source does.
 
     Args:
         floor: smallest curvature that is trusted.
@@ -27,7 +30,8 @@ class ByLayer(Posterior):
     Raises:
         InputError: a decoder with weights elsewhere than in torch.nn.Linear, or a deterministic one.
 
-    Source: Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109, equations 24 to 26; the floor from its code.
+    Source: Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109, equations 24 to 26; the floor from its
+    code.
     """
 
     def __init__(self, floor: PositiveFloat = 0.5):
@@ -52,7 +56,9 @@ class ByLayer(Posterior):
 
     @abstractmethod
     def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor, frames: float) -> Tensor:
-        """As in Weights, from a layer's inputs v, (N, in + 1), the curvature by its outputs, (N, out), and that of the prior, (out, in + 1)."""
+        """As in Weights, from a layer's inputs v, (N, in + 1), the curvature by its outputs, (N, out), and that of the
+        prior, (out, in + 1).
+        """
 
     def deviation(self, curvature: Tensor, frames: float) -> Tensor:
         """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
@@ -92,10 +98,11 @@ class ConditionalGaussNewton(ConditionalLaplace):
 
 
 class ConditionalUnitGaussNewton(ConditionalGaussNewton):
-    """A full covariance for the weights and bias of each unit; for the last layer of a Gaussian decoder that is the whole covariance.
+    """A full covariance for the weights and bias of each unit; for the last layer of a Gaussian decoder that is the
+    whole covariance.
 
-    Λ_a = Σ_i F_ia v_i v_iᵀ + prior, with F the Fisher information by the unit's output and v the layer's inputs; the floor is for the
-    eigenvalues of Λ_a.
+    Λ_a = Σ_i F_ia v_i v_iᵀ + prior, with F the Fisher information by the unit's output and v the layer's inputs; the
+    floor is for the eigenvalues of Λ_a.
 
     Args:
         floor: see ByLayer.

@@ -1,7 +1,9 @@
-"""Second derivatives of a decoder's log-likelihood by what its linear layers put out, and through them by all of its weights.
+"""Second derivatives of a decoder's log-likelihood by what its linear layers put out, and through them by all of its
+weights.
 
-The output h of a linear layer is linear in its weights θ: h_a = Σ_b θ_ab v_b, with v the layer's input and a last 1 for the bias. So
-∂²ℓ/∂θ_ab∂θ_ac = v_b v_c ∂²ℓ/∂h_a² exactly, and the few hundred derivatives by h stand for those by tens of thousands of weights.
+The output h of a linear layer is linear in its weights θ: h_a = Σ_b θ_ab v_b, with v the layer's input and a last 1 for
+the bias. So ∂²ℓ/∂θ_ab∂θ_ac = v_b v_c ∂²ℓ/∂h_a² exactly, and the few hundred derivatives by h stand for those by tens of
+thousands of weights.
 """
 
 import copy
@@ -20,27 +22,36 @@ Curvature = dict[str, tuple[Tensor, Tensor]]
 
 
 def exact(model: Model, batch: Batch) -> Curvature:
-    """For each linear layer of the decoder the inputs v, (N, in + 1), and -∂² log p(x|z) / ∂h_a², (N, out), in float64, at z = cv(x)."""
+    """For each linear layer of the decoder the inputs v, (N, in + 1), and -∂² log p(x|z) / ∂h_a², (N, out), in float64,
+    at z = cv(x).
+    """
 
     def curvature(decoder: nn.Module, z: Tensor, x: Tensor, h: dict[str, Tensor]) -> list[Tensor]:
         log_p = decoder(z).log_prob(x).sum()
         slopes = torch.autograd.grad(log_p, list(h.values()), create_graph=True)
-        return [-_by_unit(slope, [here])[0].diagonal(dim1=0, dim2=2) for slope, here in zip(slopes, h.values(), strict=True)]
+        return [
+            -_by_unit(slope, [here])[0].diagonal(dim1=0, dim2=2) for slope, here in zip(slopes, h.values(), strict=True)
+        ]
 
     return _curvature(model, batch, curvature)
 
 
 def gauss_newton(model: Model, batch: Batch) -> Curvature:
-    """As `exact`, with the Fisher information in place of the second derivative: never negative, and equal on average if the model is right.
+    """As `exact`, with the Fisher information in place of the second derivative: never negative, and equal on average
+    if the model is right.
 
-    Of N(μ, diag σ²) it is Σ_d (∂μ_d/∂h_a)² / σ_d² + 2 (∂ log σ_d/∂h_a)². Raises InputError when the decoder is not Gaussian.
+    Of N(μ, diag σ²) it is Σ_d (∂μ_d/∂h_a)² / σ_d² + 2 (∂ log σ_d/∂h_a)². Raises InputError when the decoder is not
+    Gaussian.
     """
 
     def curvature(decoder: nn.Module, z: Tensor, x: Tensor, h: dict[str, Tensor]) -> list[Tensor]:
         base = decoder.base(decoder.features(z))
         normal = getattr(base, "base_dist", base)
         if not isinstance(normal, Normal):
-            raise InputError(f"posterior: Gauss-Newton expects a Gaussian decoder; found {type(normal).__name__}; choose posterior=conditional_laplace")
+            raise InputError(
+                f"posterior: Gauss-Newton expects a Gaussian decoder; found {type(normal).__name__}; choose"
+                " posterior=conditional_laplace"
+            )
         outputs = (normal.loc / normal.scale.detach(), 2**0.5 * normal.scale.log())
         slopes = [_by_unit(output, list(h.values())) for output in outputs if output.requires_grad]
         return [sum(slope.square().sum(0) for slope in column) for column in zip(*slopes, strict=True)]
@@ -52,15 +63,22 @@ def _by_unit(y: Tensor, h: list[Tensor]) -> list[Tensor]:
     """∂y_d/∂h_a of every frame, (units of y, N, units of h), for each h; frames do not act on one another."""
     directions = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device).unsqueeze(1).expand(-1, len(y), -1)
     slopes = torch.autograd.grad(y, h, directions, retain_graph=True, is_grads_batched=True, allow_unused=True)
-    return [torch.zeros(1, *here.shape).to(here) if slope is None else slope for slope, here in zip(slopes, h, strict=True)]
+    return [
+        torch.zeros(1, *here.shape).to(here) if slope is None else slope for slope, here in zip(slopes, h, strict=True)
+    ]
 
 
 def _curvature(model: Model, batch: Batch, curvature: Callable[..., list[Tensor]]) -> Curvature:
     double = copy.deepcopy(model).double().requires_grad_(False)
     layers = {name: layer for name, layer in double.decoder.named_modules() if isinstance(layer, nn.Linear)}
-    elsewhere = sum(p.numel() for p in double.decoder.parameters() if p.ndim >= 2) - sum(layer.weight.numel() for layer in layers.values())
+    elsewhere = sum(p.numel() for p in double.decoder.parameters() if p.ndim >= 2) - sum(
+        layer.weight.numel() for layer in layers.values()
+    )
     if elsewhere or not layers:
-        raise InputError(f"posterior: expected a decoder whose weights are all in torch.nn.Linear; {elsewhere} are elsewhere; choose posterior=none")
+        raise InputError(
+            f"posterior: expected a decoder whose weights are all in torch.nn.Linear; {elsewhere} are elsewhere; choose"
+            " posterior=none"
+        )
     v: dict[str, Tensor] = {}
     h: dict[str, Tensor] = {}
     for name, layer in layers.items():

@@ -1,4 +1,6 @@
-"""Laplace's approximation with the curvature of the likelihood of the frames, their collective variables integrated out."""
+"""Laplace's approximation with the curvature of the likelihood of the frames, their collective variables integrated
+out.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -17,23 +19,29 @@ from predcg.priors import Prior
 from predcg.ranges import PositiveFloat
 
 ROWS = 20_000  # pairs of a frame and a node at a time
-RANK = 1e-3    # of a frame's missing information, relative to its largest part: what is smaller is left out
-KEPT = 500     # directions at most, of those in which most is missing; of 500 frames and 6,000 weights the others would widen bands by less than 1 %
+RANK = 1e-3  # of a frame's missing information, relative to its largest part: what is smaller is left out
+# Directions at most, of those in which most is missing; of 500 frames and 6,000 weights the others would widen bands
+# by less than 1 %.
+KEPT = 500
 
 
 class LastLayers(Weights):
-    """Gaussian density of θ: the last layers of a Gaussian decoder's mean and log σ², and the latent density N(c, L Lᵀ), about the trained ones and N(0, I).
+    """Gaussian density of θ: the last layers of a Gaussian decoder's mean and log σ², and the latent density N(c, L
+    Lᵀ), about the trained ones and N(0, I).
 
-    θ = trained + S (1 + Σ_k q_k (s_k - 1) q_kᵀ) ε, in the order of outputs, of each its mean's and its log σ²'s weights; c; L, row by row.
+    θ = trained + S (1 + Σ_k q_k (s_k - 1) q_kᵀ) ε, in the order of outputs, of each its mean's and its log σ²'s
+    weights; c; L, row by row.
 
     Args:
-        spread: `factor` with a block of S for each output, (D, p, p); `latent` with the diagonal of S for c and L, (h,); `directions` with the unit
-            vectors q_k, (k, D p + h); `deviations` with s_k, (k,).
+        spread: `factor` with a block of S for each output, (D, p, p); `latent` with the diagonal of S for c and L,
+            (h,); `directions` with the unit vectors q_k, (k, D p + h); `deviations` with s_k, (k,).
     """
 
     def shift(self) -> tuple[Tensor, Tensor]:
         """One draw of θ less the trained one: of the decoder's outputs, (D, p), and of the latent density, (h,)."""
-        factor, latent, directions, deviations = (self.spread[name] for name in ("factor", "latent", "directions", "deviations"))
+        factor, latent, directions, deviations = (
+            self.spread[name] for name in ("factor", "latent", "directions", "deviations")
+        )
         noise = torch.randn(directions.shape[1], dtype=directions.dtype, device=directions.device)
         noise = noise + ((directions @ noise) * (deviations - 1)) @ directions
         of_outputs, of_latent = noise.split([len(noise) - len(latent), len(latent)])
@@ -48,7 +56,11 @@ class LastLayers(Weights):
         size = int((2 * len(of_latent) + 2.25) ** 0.5 - 1.5)  # h = d + d (d + 1) / 2
         lower = torch.eye(size, dtype=of_latent.dtype, device=of_latent.device)
         lower[tuple(torch.tril_indices(size, size))] += of_latent[size:]
-        return {name: p + column.reshape(p.shape).to(p) for name, p, column in zip(names, trained, columns, strict=True)}, of_latent[:size], lower
+        return (
+            {name: p + column.reshape(p.shape).to(p) for name, p, column in zip(names, trained, columns, strict=True)},
+            of_latent[:size],
+            lower,
+        )
 
     @torch.no_grad()
     def predict(self, model: Model, draws: int, frames: int) -> Iterator[Tensor]:
@@ -59,14 +71,17 @@ class LastLayers(Weights):
 
 
 class Laplace(Posterior):
-    """What the frames leave open of the latent density and of a Gaussian decoder's last layers, all together, from the observed information.
+    """What the frames leave open of the latent density and of a Gaussian decoder's last layers, all together, from the
+    observed information.
 
-    Λ = -∂² [Σ_i log p(x_i | θ) + N · prior(decoder)], N being Batch.effective_size and log p(x | θ) = log ∫ p(x|z, θ) p(z|θ) dz. By Louis' identity it
-    is the information of frames whose z is known, on average over p(z|x), less what z would tell: E[-∂² log p(x, z)] - Var[∂ log p(x, z)]. The former
-    is a block for each output, the latter of low rank. Layers before the last are held (last-layer Laplace, Daxberger et al. 2021); what they
-    would do to z, the latent density does, whose mean and covariance are open, too: how many frames fell where. The decoder alone is held where it is
-    not Gaussian. A precision that the prior learns is held at its mean ⟨τ⟩. A curvature along a direction below `floor` is replaced by 10 N, as the source
-    does for single weights; so is what the latent density and the decoder can do alike.
+    Λ = -∂² [Σ_i log p(x_i | θ) + N · prior(decoder)], N being Batch.effective_size and log p(x | θ) = log ∫ p(x|z, θ)
+    p(z|θ) dz. By Louis' identity it is the information of frames whose z is known, on average over p(z|x), less what z
+    would tell: E[-∂² log p(x, z)] - Var[∂ log p(x, z)]. The former is a block for each output, the latter of low rank.
+    Layers before the last are held (last-layer Laplace, Daxberger et al. 2021); what they would do to z, the latent
+    density does, whose mean and covariance are open, too: how many frames fell where. The decoder alone is held where
+    it is not Gaussian. A precision that the prior learns is held at its mean ⟨τ⟩. A curvature along a direction below
+    `floor` is replaced by 10 N, as the source does for single weights; so is what the latent density and the decoder
+    can do alike.
 
     Args:
         floor: smallest curvature that is trusted.
@@ -74,8 +89,9 @@ class Laplace(Posterior):
     Raises:
         InputError: another latent density than the standard normal one, or more than six collective variables.
 
-    Source: Louis 1982, J. R. Stat. Soc. B 44, 226; credible bands and the floor: Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109,
-    who take the information of a known z (ConditionalLaplace): too sure of itself even where the model is right.
+    Source: Louis 1982, J. R. Stat. Soc. B 44, 226; credible bands and the floor: Schöberl, Zabaras, Koutsourelakis
+    2019, J. Chem. Phys. 150, 024109, who take the information of a known z (ConditionalLaplace): too sure of itself
+    even where the model is right.
 
     >>> from predcg.densities import FreeScale
     >>> from predcg.priors import Flat
@@ -96,25 +112,36 @@ class Laplace(Posterior):
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> LastLayers:
         needs_data(batch)
         if not isinstance(model.latent, StandardNormal):
-            raise InputError(f"posterior: laplace expects latent=normal; found {type(model.latent).__name__}; choose another posterior")
+            raise InputError(
+                f"posterior: laplace expects latent=normal; found {type(model.latent).__name__}; choose another"
+                " posterior"
+            )
         model = copy.deepcopy(model).double().requires_grad_(False)
         frames = batch.effective_size
         shares, stiff = frames * batch.w.double() / batch.w.double().sum(), 10 * frames
-        complete = sum(_complete(part) for part in _parts(model, batch, shares)) + _of_prior(model.decoder, prior, frames)
+        complete = sum(_complete(part) for part in _parts(model, batch, shares)) + _of_prior(
+            model.decoder, prior, frames
+        )
         values, vectors = torch.linalg.eigh(complete)
         factor = vectors * torch.where(values < self.floor, stiff, values).rsqrt().unsqueeze(1)
         size = model.latent().event_shape[0]
-        fisher = torch.cat([torch.ones(size), 1 + torch.eye(size)[tuple(torch.tril_indices(size, size))]]).double()  # of c and L in N(c, L Lᵀ)
+        # Of c and L in N(c, L Lᵀ).
+        fisher = torch.cat([torch.ones(size), 1 + torch.eye(size)[tuple(torch.tril_indices(size, size))]]).double()
         latent = (frames * fisher).rsqrt()
-        known, directions = _directions(torch.cat([_missing(part, factor, latent) for part in _parts(model, batch, shares)]))
+        known, directions = _directions(
+            torch.cat([_missing(part, factor, latent) for part in _parts(model, batch, shares)])
+        )
         of_outputs, of_latent = directions.split([directions.shape[1] - len(latent), len(latent)], -1)
         along = torch.einsum("dpq,kdq->kdp", factor, of_outputs.view(len(directions), *factor.shape[:2])).flatten(1)
         lengths = (along.square().sum(-1) + (latent * of_latent).square().sum(-1)).sqrt()
-        deviations = torch.where(known < self.floor * lengths.square(), 1 / (stiff**0.5 * lengths), known.clamp_min(1e-300).rsqrt())
+        deviations = torch.where(
+            known < self.floor * lengths.square(), 1 / (stiff**0.5 * lengths), known.clamp_min(1e-300).rsqrt()
+        )
         return LastLayers({"factor": factor, "latent": latent, "directions": directions, "deviations": deviations})
 
 
-Part = tuple[Tensor, ...]  # of some frames: z (n, K, d), its weights (n, K), shares of the frames (n,), and what _outputs finds
+# Of some frames: z (n, K, d), its weights (n, K), shares of the frames (n,), and what _outputs finds.
+Part = tuple[Tensor, ...]
 
 
 def _parts(model: Model, batch: Batch, shares: Tensor) -> Iterator[Part]:
@@ -125,37 +152,53 @@ def _parts(model: Model, batch: Batch, shares: Tensor) -> Iterator[Part]:
 
 
 def _last_layers(decoder: nn.Module) -> dict[str, list[str]]:
-    """Names of the parameters in which mean and log σ² are linear, by the linear layer's name; `` where they are log σ² itself; none of other decoders."""
+    """Names of the parameters in which mean and log σ² are linear, by the linear layer's name; `` where they are log σ²
+    itself; none of other decoders.
+    """
     if not isinstance(decoder, GaussianMLP):
         return {}
     linear = [name for name, module in decoder.scale.named_modules() if isinstance(module, nn.Linear)][-1:]
     layers = ["mean", *(f"scale.{name}" for name in linear)]
-    return {layer: [f"{layer}.weight", f"{layer}.bias"] for layer in layers} | ({} if linear else {"": ["scale.log_variance"]})
+    return {layer: [f"{layer}.weight", f"{layer}.bias"] for layer in layers} | (
+        {} if linear else {"": ["scale.log_variance"]}
+    )
 
 
 def _of_prior(decoder: nn.Module, prior: Prior, frames: float) -> Tensor:
     """Curvature of the prior on the last layers, (D, p, p): on weights, not on biases or a free log σ²."""
     columns = [torch.zeros(0, 0, dtype=torch.float64)]
     for parameter in (decoder.get_parameter(name) for names in _last_layers(decoder).values() for name in names):
-        precision = frames * prior.weight * prior.precision(parameter) if parameter.ndim == 2 else torch.zeros_like(parameter)
+        precision = (
+            frames * prior.weight * prior.precision(parameter) if parameter.ndim == 2 else torch.zeros_like(parameter)
+        )
         columns.append(precision.reshape(len(parameter), -1))
     return torch.diag_embed(torch.cat(columns[1:] or columns, -1))
 
 
 def _outputs(decoder: nn.Module, x: Tensor, z: Tensor) -> tuple[Tensor, ...]:
-    """Inputs of the last layer of the mean and of log σ², (n, K, m), y - μ and 1/σ², (n, K, D), with y the transformed x; empty of other decoders."""
+    """Inputs of the last layer of the mean and of log σ², (n, K, m), y - μ and 1/σ², (n, K, D), with y the transformed
+    x; empty of other decoders.
+    """
     layers, inputs = _last_layers(decoder), {}
     if not layers:
         return (z[..., :0],) * 4
     hooks = [
-        decoder.get_submodule(layer).register_forward_pre_hook(lambda _, arguments, layer=layer: inputs.__setitem__(layer, arguments[0]))
-        for layer in layers if layer
-    ]  # fmt: skip
+        decoder.get_submodule(layer).register_forward_pre_hook(
+            lambda _, arguments, layer=layer: inputs.__setitem__(layer, arguments[0])
+        )
+        for layer in layers
+        if layer
+    ]
     base = decoder.base(decoder.features(z))
     for hook in hooks:
         hook.remove()
     of_mean, of_scale = (nn.functional.pad(inputs.get(layer, z[..., :0]), (0, 1), value=1.0) for layer in layers)
-    return of_mean, of_scale, decoder.transform(x).unsqueeze(1) - base.mean, (-2 * base.log_scale).exp().expand_as(base.mean)
+    return (
+        of_mean,
+        of_scale,
+        decoder.transform(x).unsqueeze(1) - base.mean,
+        (-2 * base.log_scale).exp().expand_as(base.mean),
+    )
 
 
 def _complete(part: Part) -> Tensor:
@@ -168,7 +211,9 @@ def _complete(part: Part) -> Tensor:
 
     mixed = block(residual * precision, of_mean, of_scale)
     top = torch.cat([block(precision, of_mean, of_mean), mixed], -1)
-    return torch.cat([top, torch.cat([mixed.mT, block(0.5 * residual.square() * precision, of_scale, of_scale)], -1)], -2)
+    return torch.cat(
+        [top, torch.cat([mixed.mT, block(0.5 * residual.square() * precision, of_scale, of_scale)], -1)], -2
+    )
 
 
 def _missing(part: Part, factor: Tensor, latent: Tensor) -> Tensor:
@@ -176,12 +221,18 @@ def _missing(part: Part, factor: Tensor, latent: Tensor) -> Tensor:
     z, w, share, of_mean, of_scale, residual, precision = part
     lower = tuple(torch.tril_indices(z.shape[-1], z.shape[-1]))
     by_mean, by_scale = residual * precision, 0.5 * (residual.square() * precision - 1)
-    by_latent = latent * torch.cat([z, (z.unsqueeze(-1) * z.unsqueeze(-2) - torch.eye(z.shape[-1]).to(z))[..., *lower]], -1)
+    by_latent = latent * torch.cat(
+        [z, (z.unsqueeze(-1) * z.unsqueeze(-2) - torch.eye(z.shape[-1]).to(z))[..., *lower]], -1
+    )
     rows = []
     # A few frames at a time: a row is as long as all weights.
-    for wi, si, v, u, g, h, l in zip(*(of.split(25) for of in (w, share, of_mean, of_scale, by_mean, by_scale, by_latent)), strict=True):
+    for wi, si, v, u, g, h, l in zip(
+        *(of.split(25) for of in (w, share, of_mean, of_scale, by_mean, by_scale, by_latent)), strict=True
+    ):
         score = torch.cat([g.unsqueeze(-1) * v.unsqueeze(-2), h.unsqueeze(-1) * u.unsqueeze(-2)], -1)
-        score = torch.cat([(score.flatten(0, 1).transpose(0, 1) @ factor).transpose(0, 1).reshape(*wi.shape, -1), l], -1)
+        score = torch.cat(
+            [(score.flatten(0, 1).transpose(0, 1) @ factor).transpose(0, 1).reshape(*wi.shape, -1), l], -1
+        )
         apart = (si.unsqueeze(-1) * wi).sqrt().unsqueeze(-1) * (score - (wi.unsqueeze(-1) * score).sum(1, keepdim=True))
         values, vectors = torch.linalg.eigh(apart @ apart.mT)
         count = int((values > RANK * values[:, -1:]).sum(-1).max())
@@ -190,7 +241,9 @@ def _missing(part: Part, factor: Tensor, latent: Tensor) -> Tensor:
 
 
 def _directions(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """1 minus the eigenvalues of Σ a aᵀ, (k,), what is known of what would be known with z, and its eigenvectors, (k, P)."""
+    """1 minus the eigenvalues of Σ a aᵀ, (k,), what is known of what would be known with z, and its eigenvectors, (k,
+    P).
+    """
     if len(rows) > rows.shape[1]:
         values, vectors = torch.linalg.eigh(rows.T @ rows)
         return 1 - values[-KEPT:], vectors.T[-KEPT:]

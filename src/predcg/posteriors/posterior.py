@@ -20,8 +20,8 @@ class Weights:
     """Gaussian density of a decoder's weights θ, centred on the trained ones.
 
     Args:
-        spread: for each linear layer, by its name in the decoder, the standard deviations of [weight, bias], (out, in + 1), or
-            for each of its units a matrix S with covariance S Sᵀ, (out, in + 1, in + 1).
+        spread: for each linear layer, by its name in the decoder, the standard deviations of [weight, bias], (out, in +
+            1), or for each of its units a matrix S with covariance S Sᵀ, (out, in + 1, in + 1).
     """
 
     def __init__(self, spread: dict[str, Tensor]):
@@ -40,7 +40,9 @@ class Weights:
 
     @torch.no_grad()
     def predict(self, model: Model, draws: int, frames: int) -> Iterator[Tensor]:
-        """For each of `draws` draws of θ, `frames` configurations x ~ p(x|z, θ) p(z), (frames, D): the posterior predictive."""
+        """For each of `draws` draws of θ, `frames` configurations x ~ p(x|z, θ) p(z), (frames, D): the posterior
+        predictive.
+        """
         for _ in range(draws):
             parameters = self.draw(model.decoder)
             yield functional_call(model.decoder, parameters, (model.latent().sample((frames,)),)).sample()
@@ -58,7 +60,8 @@ class Weights:
 
 
 class Posterior(ABC):
-    """`posterior(model, prior, batch) -> Weights`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of -log p(θ | data) at the trained θ.
+    """`posterior(model, prior, batch) -> Weights`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of -log p(θ | data) at
+    the trained θ.
 
     Attributes:
         kind: class of the weights that it makes.
@@ -74,4 +77,6 @@ class Posterior(ABC):
 def needs_data(batch: Batch) -> None:
     """Raise InputError where there are no frames."""
     if not len(batch.x):
-        raise InputError("posterior: given data, and there are none; choose posterior=none, or acquisition=simulate or load")
+        raise InputError(
+            "posterior: given data, and there are none; choose posterior=none, or acquisition=simulate or load"
+        )

@@ -16,8 +16,9 @@ STEPS, CLOSE = 30, 1e-8  # of Newton's method at most, and where it may end: far
 def latent_nodes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes z and weights w with E[f(z)|x] ≈ Σ_k w_k f(z_k), (N, K, d) and (N, K), for frames (N, D).
 
-    Nodes are those of N(m, H⁻¹), with m the maximum of p(z|x), found from cv(x), and H its curvature there; weights are corrected for what
-    p(z|x) is not Gaussian. Exact where p(x|z) is linear and Gaussian and f a polynomial of degree below ten (Liu and Pierce 1994).
+    Nodes are those of N(m, H⁻¹), with m the maximum of p(z|x), found from cv(x), and H its curvature there; weights are
+    corrected for what p(z|x) is not Gaussian. Exact where p(x|z) is linear and Gaussian and f a polynomial of degree
+    below ten (Liu and Pierce 1994).
 
     Raises:
         InputError: more than six variables, for which there would be too many nodes.
@@ -25,7 +26,10 @@ def latent_nodes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
     mode, curvature = _modes(model, x)
     size = mode.shape[-1]
     if size > 6:
-        raise InputError(f"posterior: integrates over up to 6 collective variables; found {size}; choose posterior=conditional_laplace")
+        raise InputError(
+            f"posterior: integrates over up to 6 collective variables; found {size}; choose"
+            " posterior=conditional_laplace"
+        )
     each = NODES if NODES**size <= MOST else 3
     points, shares = np.polynomial.hermite_e.hermegauss(each)
     grid = torch.tensor(list(itertools.product(points, repeat=size)), dtype=x.dtype).reshape(each**size, size)
@@ -37,7 +41,9 @@ def latent_nodes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The maximum of log p(x, z) over z for each frame, (N, d), and minus its second derivative there, (N, d, d), made positive."""
+    """The maximum of log p(x, z) over z for each frame, (N, d), and minus its second derivative there, (N, d, d), made
+    positive.
+    """
     z, length = model.cv(x), x.new_ones(len(x), 1)
     value, slope, curvature = _derivatives(model, x, z)
     for _ in range(STEPS):
@@ -49,7 +55,10 @@ def _modes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
         better = (found[0] >= value).unsqueeze(-1)
         length = torch.where(better, (2 * length).clamp_max(1.0), 0.25 * length)
         z, slope = torch.where(better, ahead, z), torch.where(better, found[1], slope)
-        value, curvature = torch.where(better.squeeze(-1), found[0], value), torch.where(better.unsqueeze(-1), found[2], curvature)
+        value, curvature = (
+            torch.where(better.squeeze(-1), found[0], value),
+            torch.where(better.unsqueeze(-1), found[2], curvature),
+        )
     return z, curvature
 
 

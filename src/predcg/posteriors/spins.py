@@ -70,7 +70,8 @@ class _OfSpins(Posterior):
 class CompleteData(_OfSpins):
     """As if the coarse spins were seen: couplings and θ_cf independent, var θ_cf = θ_cf (1 - θ_cf) / (N n).
 
-    Source: Schöberl, Zabaras, Koutsourelakis 2015, who let θ_cf vary only. It is too sure of itself, since the coarse spins are not seen.
+    Source: Schöberl, Zabaras, Koutsourelakis 2015, who let θ_cf vary only. It is too sure of itself, since the coarse
+    spins are not seen.
     """
 
     def curvature(self, model: Model, batch: Batch) -> Tensor:
@@ -79,7 +80,8 @@ class CompleteData(_OfSpins):
 
 
 class ObservedData(_OfSpins):
-    """The curvature of the likelihood of what is seen, -∂² Σ_i log p(x_i), exact, by forward and backward recursion over the coarse chain.
+    """The curvature of the likelihood of what is seen, -∂² Σ_i log p(x_i), exact, by forward and backward recursion
+    over the coarse chain.
 
     It is the complete one less what the coarse spins would tell (Louis 1982), and couplings and θ_cf are correlated.
     """
@@ -93,7 +95,9 @@ class ObservedData(_OfSpins):
             weights = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
             return (share * functional_call(total, weights, (batch.x.double(),))).sum()
 
-        return -torch.autograd.functional.hessian(log_likelihood, parameters_to_vector(total.parameters()).detach().double())
+        return -torch.autograd.functional.hessian(
+            log_likelihood, parameters_to_vector(total.parameters()).detach().double()
+        )
 
 
 class _Evidence(nn.Module):

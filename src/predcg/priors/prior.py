@@ -10,7 +10,8 @@ from predcg.ranges import NonNegativeFloat, PositiveFloat
 
 
 class Prior(nn.Module, ABC):
-    """`prior(latent, decoder)` is weight · log p(θ), a scalar; θ are the weight matrices of both, not their biases or scales.
+    """`prior(latent, decoder)` is weight · log p(θ), a scalar; θ are the weight matrices of both, not their biases or
+    scales.
 
     The data term of an objective is a mean over N frames, so the posterior of θ has weight = 1/N.
 
@@ -25,7 +26,9 @@ class Prior(nn.Module, ABC):
         self.weight = weight
 
     def fit(self, frames: float) -> None:
-        """Let a weight that was left open be 1 / frames, see Batch.effective_size. Raises InputError when there are none."""
+        """Let a weight that was left open be 1 / frames, see Batch.effective_size. Raises InputError when there are
+        none.
+        """
         if self.weight is None:
             if frames == 0:
                 raise InputError("prior.weight: null means 1/N of N training frames, and there are none; give a number")
@@ -93,12 +96,15 @@ class _GammaPrecision(Prior):
         self.a0, self.b0 = a0, b0
 
     def precision(self, theta: Tensor) -> Tensor:
-        """⟨τ⟩ = (a0 + ½) / (b0 + ½ θ²), the posterior mean of each precision (E-step), which Laplace's approximation holds fixed."""
+        """⟨τ⟩ = (a0 + ½) / (b0 + ½ θ²), the posterior mean of each precision (E-step), which Laplace's approximation
+        holds fixed.
+        """
         return (self.a0 + 0.5) / (self.b0 + 0.5 * theta**2)
 
 
 class ARD(_GammaPrecision):
-    """Automatic relevance determination as the authors released it: -½ Σ ⟨τ⟩(θ) θ² = -(a0 + ½) Σ θ² / (2 b0 + θ²), differentiated through ⟨τ⟩.
+    """Automatic relevance determination as the authors released it: -½ Σ ⟨τ⟩(θ) θ² = -(a0 + ½) Σ θ² / (2 b0 + θ²),
+    differentiated through ⟨τ⟩.
 
     The penalty is bounded by a0 + ½ nat per weight, so that a weight the data ask for pays a fixed price. This is the
     default, since it reproduces the latent maps of the source; the EM form (StudentT) collapses them from a random

@@ -14,9 +14,11 @@ from predcg.systems import System
 
 
 class Chain(Sampler):
-    """A sampler whose state is a dictionary of tensors and numbers, with x, u and, where there is one, slope (∇u), one row for each replica.
+    """A sampler whose state is a dictionary of tensors and numbers, with x, u and, where there is one, slope (∇u), one
+    row for each replica.
 
-    Running is final; a subclass writes `begin` and `advance`. Noise comes from a generator of its own, whose state is saved too.
+    Running is final; a subclass writes `begin` and `advance`. Noise comes from a generator of its own, whose state is
+    saved too.
     """
 
     evaluations_per_step = 1
@@ -33,7 +35,9 @@ class Chain(Sampler):
     def report(self, state: dict) -> None:
         """Say what the user should know of a finished simulation."""
 
-    def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None) -> Batch:
+    def run(
+        self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None
+    ) -> Batch:
         recorder = Recorder(folder)
         total = self.burn_in + frames * self.stride
         if (finished := recorder.finished()) is not None:
@@ -46,7 +50,10 @@ class Chain(Sampler):
         if state is None:
             state = self.begin(system, start, bias, noise) | {"step": 0}
         else:
-            state = {key: value.to(start.device) if isinstance(value, Tensor) and key != "noise" else value for key, value in state.items()}
+            state = {
+                key: value.to(start.device) if isinstance(value, Tensor) and key != "noise" else value
+                for key, value in state.items()
+            }
             noise.set_state(state.pop("noise"))
             system.evaluations += self._cost(state["step"]) * len(state["x"])
         with progress(total, f"{type(self).__name__}, {len(state['x'])} replicas", state["step"]) as bar:
@@ -57,7 +64,11 @@ class Chain(Sampler):
                 state["step"] += steps
                 bar.update(steps)
                 if not burning:
-                    recorder.record(Batch.of(state["x"], state["u"], -state["slope"] if "slope" in state else None, state.get("beta")))
+                    recorder.record(
+                        Batch.of(
+                            state["x"], state["u"], -state["slope"] if "slope" in state else None, state.get("beta")
+                        )
+                    )
                 recorder.save(state | {"noise": noise.get_state()})
         self.report(state)
         return recorder.finish(system, len(state["x"]))

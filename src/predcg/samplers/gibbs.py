@@ -11,7 +11,8 @@ from predcg.systems import IsingChain, System
 
 
 class Gibbs(Chain):
-    """Every spin in turn drawn given all others (Geman and Geman 1984), in all replicas at once; a step is a sweep over all sites.
+    """Every spin in turn drawn given all others (Geman and Geman 1984), in all replicas at once; a step is a sweep over
+    all sites.
 
     A sweep counts as one energy evaluation of each replica: it computes every site's field once.
 
@@ -29,7 +30,10 @@ class Gibbs(Chain):
 
     def begin(self, system: System, start: Tensor, bias: Bias | None, noise: torch.Generator) -> dict:
         if not isinstance(system, IsingChain):
-            raise InputError(f"sampler: Gibbs sampling is for system=ising_chain; found {type(system).__name__}; choose sampler=langevin or hmc")
+            raise InputError(
+                f"sampler: Gibbs sampling is for system=ising_chain; found {type(system).__name__}; choose"
+                " sampler=langevin or hmc"
+            )
         if bias is not None:
             raise InputError("sampler: Gibbs sampling takes no bias")
         return {"x": start, "u": system.energy(start)}

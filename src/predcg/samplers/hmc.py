@@ -16,7 +16,8 @@ DIVERGED = 1000.0  # kT above its beginning, from where a trajectory is rejected
 
 
 class HMC(Chain):
-    """Velocity Verlet trajectories from fresh velocities, accepted with probability min(1, exp(H - H')) (Duane et al. 1987).
+    """Velocity Verlet trajectories from fresh velocities, accepted with probability min(1, exp(H - H')) (Duane et al.
+    1987).
 
     With one leapfrog step this is the Metropolis-adjusted Langevin algorithm (MALA). Acceptance is reported.
 
@@ -26,7 +27,14 @@ class HMC(Chain):
         stride, burn_in, seed: see Sampler.
     """
 
-    def __init__(self, timestep: PositiveFloat, leapfrog: PositiveInt, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed = 0):
+    def __init__(
+        self,
+        timestep: PositiveFloat,
+        leapfrog: PositiveInt,
+        stride: PositiveInt,
+        burn_in: NonNegativeInt,
+        seed: Seed = 0,
+    ):
         super().__init__(timestep, stride, burn_in, seed)
         if leapfrog < 1:
             raise InputError(f"sampler.leapfrog: expected at least 1; found {leapfrog}")
@@ -34,7 +42,14 @@ class HMC(Chain):
 
     def begin(self, system: System, start: Tensor, bias: Bias | None, noise: torch.Generator) -> dict:
         u, own, total, total_slope = slope(system, start, bias)
-        state = {"x": start, "beta": start.new_ones(len(start)), "u": u, "slope": own, "total": total, "total_slope": total_slope}
+        state = {
+            "x": start,
+            "beta": start.new_ones(len(start)),
+            "u": u,
+            "slope": own,
+            "total": total,
+            "total_slope": total_slope,
+        }
         return state | {"accepted": 0.0, "attempts": 0}
 
     def advance(self, system: System, state: dict, steps: int, bias: Bias | None, noise: torch.Generator) -> None:

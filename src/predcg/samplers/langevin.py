@@ -19,10 +19,12 @@ log = logging.getLogger(__name__)
 class Langevin(Chain):
     """BAOAB splitting of m dv = -kT ∇u dt - γ m v dt + √(2 γ m kT) dW (Leimkuhler and Matthews 2013).
 
-    A harmonic motion of frequency ω has its exact width at any timestep h; its velocities at the ends of steps are colder than kT by a = (ω h / 2)². They
-    begin at kT, so that a stiff bond stretches with a / (2 - 2a) too much energy at first, 4 % for C-H at 1 fs and 22 % at 2 fs, and forgets it as
-    exp(-γ t): let burn_in last several 1/γ. What then is left comes from couplings: bonds to hydrogen stretch with 0.3 ± 0.3 % more energy at 1 fs and
-    0.9 ± 0.2 % at 2 fs, as measured in alanine dipeptide at γ = 10/ps against 0.5 fs; their widths are off by half of that, mean lengths by less than 1e-5 nm.
+    A harmonic motion of frequency ω has its exact width at any timestep h; its velocities at the ends of steps are
+    colder than kT by a = (ω h / 2)². They begin at kT, so that a stiff bond stretches with a / (2 - 2a) too much energy
+    at first, 4 % for C-H at 1 fs and 22 % at 2 fs, and forgets it as exp(-γ t): let burn_in last several 1/γ. What then
+    is left comes from couplings: bonds to hydrogen stretch with 0.3 ± 0.3 % more energy at 1 fs and 0.9 ± 0.2 % at 2
+    fs, as measured in alanine dipeptide at γ = 10/ps against 0.5 fs; their widths are off by half of that, mean lengths
+    by less than 1e-5 nm.
 
     Args:
         friction: collision rate γ, 1 / time.
@@ -33,7 +35,14 @@ class Langevin(Chain):
     torch.Size([40, 1])
     """
 
-    def __init__(self, timestep: PositiveFloat, friction: PositiveFloat, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed = 0):
+    def __init__(
+        self,
+        timestep: PositiveFloat,
+        friction: PositiveFloat,
+        stride: PositiveInt,
+        burn_in: NonNegativeInt,
+        seed: Seed = 0,
+    ):
         super().__init__(timestep, stride, burn_in, seed)
         if not friction > 0:
             raise InputError(f"sampler.friction: expected a positive number; found {friction}")
@@ -41,7 +50,9 @@ class Langevin(Chain):
 
     def begin(self, system: System, start: Tensor, bias: Bias | None, noise: torch.Generator) -> dict:
         state = {"x": start, "beta": start.new_ones(len(start))}
-        state["v"] = self._thermal(system, state) * torch.randn(start.shape, generator=noise, device=start.device, dtype=start.dtype)
+        state["v"] = self._thermal(system, state) * torch.randn(
+            start.shape, generator=noise, device=start.device, dtype=start.dtype
+        )
         state["u"], state["slope"], _, state["total_slope"] = slope(system, start, bias)
         return state
 
@@ -67,9 +78,10 @@ class Langevin(Chain):
 class ReplicaExchange(Langevin):
     """Langevin dynamics at a ladder of temperatures whose neighbours exchange configurations (Sugita and Okamoto 1999).
 
-    Rungs k, k + 1 swap with probability min(1, exp((β_k - β_{k+1})(u_k - u_{k+1}))), even and odd pairs in turn; velocities are
-    scaled to their new temperature. Every start runs a ladder of its own. Frames of all rungs are recorded, rung after rung,
-    each with its `beta`; `mbar.reweight` makes one weighted sample of them. Acceptance is reported, and below 20 % warned about.
+    Rungs k, k + 1 swap with probability min(1, exp((β_k - β_{k+1})(u_k - u_{k+1}))), even and odd pairs in turn;
+    velocities are scaled to their new temperature. Every start runs a ladder of its own. Frames of all rungs are
+    recorded, rung after rung, each with its `beta`; `mbar.reweight` makes one weighted sample of them. Acceptance is
+    reported, and below 20 % warned about.
 
     Args:
         ladder: temperatures in units of the system's, ascending from 1.
@@ -77,12 +89,26 @@ class ReplicaExchange(Langevin):
         timestep, friction, stride, burn_in, seed: see Langevin.
     """
 
-    def __init__(self, timestep: PositiveFloat, friction: PositiveFloat, stride: PositiveInt, burn_in: NonNegativeInt, ladder: list[PositiveFloat], exchange: PositiveInt, seed: Seed = 0):
+    def __init__(
+        self,
+        timestep: PositiveFloat,
+        friction: PositiveFloat,
+        stride: PositiveInt,
+        burn_in: NonNegativeInt,
+        ladder: list[PositiveFloat],
+        exchange: PositiveInt,
+        seed: Seed = 0,
+    ):
         super().__init__(timestep, friction, stride, burn_in, seed)
         if len(ladder) < 2 or ladder[0] != 1 or any(b <= a for a, b in zip(ladder, ladder[1:], strict=False)):
-            raise InputError(f"sampler.ladder: expected at least two ascending temperatures in units of the system's, the first 1; found {list(ladder)}")
+            raise InputError(
+                "sampler.ladder: expected at least two ascending temperatures in units of the system's, the first 1;"
+                f" found {list(ladder)}"
+            )
         if exchange < 1 or stride % exchange or burn_in % exchange:
-            raise InputError(f"sampler.exchange: expected a divisor of stride = {stride} and burn_in = {burn_in}; found {exchange}")
+            raise InputError(
+                f"sampler.exchange: expected a divisor of stride = {stride} and burn_in = {burn_in}; found {exchange}"
+            )
         self.ladder, self.exchange = list(ladder), exchange
 
     def replicas(self, starts: int) -> int:
@@ -93,7 +119,9 @@ class ReplicaExchange(Langevin):
             raise InputError("sampler: replica exchange runs without a bias; use sampler=langevin")
         rungs, copies = len(self.ladder), len(start)
         state = super().begin(system, start.repeat(rungs, 1), bias, noise)
-        state["beta"] = (1 / torch.tensor(self.ladder, dtype=start.dtype, device=start.device)).repeat_interleave(copies)
+        state["beta"] = (1 / torch.tensor(self.ladder, dtype=start.dtype, device=start.device)).repeat_interleave(
+            copies
+        )
         state["v"] = state["v"] / state["beta"].sqrt().unsqueeze(-1)
         return state | {"attempts": 0, "accepted": torch.zeros(rungs - 1, dtype=torch.float64, device=start.device)}
 
@@ -122,7 +150,13 @@ class ReplicaExchange(Langevin):
     def report(self, state: dict) -> None:
         tried = [(state["attempts"] + 1 - pair % 2) // 2 for pair in range(len(self.ladder) - 1)]
         rates = [accepted / n for accepted, n in zip(state["accepted"].tolist(), tried, strict=True) if n]
-        rows = [(f"{a:.3g} T and {b:.3g} T", f"{rate:.0%}") for a, b, rate in zip(self.ladder, self.ladder[1:], rates, strict=False)]
+        rows = [
+            (f"{a:.3g} T and {b:.3g} T", f"{rate:.0%}")
+            for a, b, rate in zip(self.ladder, self.ladder[1:], rates, strict=False)
+        ]
         log.info("swaps accepted between neighbouring temperatures:\n%s", align(rows))
         if min(rates, default=1) < 0.2:
-            log.warning("sampler.ladder: a pair of temperatures swaps less than 20 % of its attempts; add a temperature between them")
+            log.warning(
+                "sampler.ladder: a pair of temperatures swaps less than 20 % of its attempts; add a temperature between"
+                " them"
+            )

@@ -9,10 +9,12 @@ from predcg.errors import InputError
 
 
 def reweight(batch: Batch, beta: float = 1.0) -> Batch:
-    """All frames of all temperatures, weighted for exp(-β u): w_n ∝ exp(-β u_n) / Σ_k N_k exp(f_k - β_k u_n) (Shirts and Chodera 2008).
+    """All frames of all temperatures, weighted for exp(-β u): w_n ∝ exp(-β u_n) / Σ_k N_k exp(f_k - β_k u_n) (Shirts
+    and Chodera 2008).
 
     Args:
-        batch: with energies and `beta`, as replica exchange makes it; every temperature has sampled its own Boltzmann density.
+        batch: with energies and `beta`, as replica exchange makes it; every temperature has sampled its own Boltzmann
+            density.
         beta: of the target, 1 for the system's own temperature.
 
     Raises:
@@ -29,7 +31,9 @@ def reweight(batch: Batch, beta: float = 1.0) -> Batch:
     betas, counts = batch.beta[order].double().unique_consecutive(return_counts=True)
     u = batch.u[order].double()
     estimate = MBAR((betas[:, None] * u).numpy(), counts.numpy())
-    log_weights = -beta * u - torch.logsumexp(torch.from_numpy(estimate.f_k)[:, None] + counts.log()[:, None] - betas[:, None] * u, 0)
+    log_weights = -beta * u - torch.logsumexp(
+        torch.from_numpy(estimate.f_k)[:, None] + counts.log()[:, None] - betas[:, None] * u, 0
+    )
     weights = torch.empty_like(log_weights)
     weights[order] = torch.softmax(log_weights, 0) * len(u)
     return batch._replace(w=weights.to(batch.x))

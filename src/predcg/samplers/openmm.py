@@ -22,23 +22,34 @@ class OpenMMLangevin(Sampler):
     """OpenMM's LangevinMiddleIntegrator, one replica after another, on the molecule's fastest platform.
 
     Not in threads: contexts of the Reference platform share one random generator, so that concurrent replicas would
-    neither be reproducible nor have independent noise. A killed simulation goes on with the replica that it was at. The rate
-    in ns/day, over all replicas, stands in the progress bar.
+    neither be reproducible nor have independent noise. A killed simulation goes on with the replica that it was at. The
+    rate in ns/day, over all replicas, stands in the progress bar.
 
     Args:
         timestep_ps, friction_per_ps, stride, burn_in: see Sampler.
         seed: the trajectories follow from it.
     """
 
-    def __init__(self, timestep_ps: PositiveFloat, friction_per_ps: PositiveFloat, stride: PositiveInt, burn_in: NonNegativeInt, seed: Seed):
+    def __init__(
+        self,
+        timestep_ps: PositiveFloat,
+        friction_per_ps: PositiveFloat,
+        stride: PositiveInt,
+        burn_in: NonNegativeInt,
+        seed: Seed,
+    ):
         super().__init__(timestep_ps, stride, burn_in, seed)
         if not friction_per_ps > 0:
             raise InputError(f"sampler.friction_per_ps: expected a positive number; found {friction_per_ps}")
         self.friction = friction_per_ps
 
-    def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None) -> Batch:
+    def run(
+        self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None
+    ) -> Batch:
         if not isinstance(system, Molecule):
-            raise InputError(f"sampler: OpenMM simulates molecules; found system {type(system).__name__}; use sampler=langevin")
+            raise InputError(
+                f"sampler: OpenMM simulates molecules; found system {type(system).__name__}; use sampler=langevin"
+            )
         if bias is not None:
             raise InputError("sampler: OpenMM runs without a bias; use sampler=langevin")
         recorder, steps = Recorder(folder), self.burn_in + frames * self.stride
@@ -61,7 +72,10 @@ class OpenMMLangevin(Sampler):
         return recorder.finish(system, 1)
 
     def _frame(self, system: Molecule, state: openmm.State) -> Batch:
-        x, f = (torch.from_numpy(array._value.reshape(1, -1)).float() for array in (state.getPositions(asNumpy=True), state.getForces(asNumpy=True)))
+        x, f = (
+            torch.from_numpy(array._value.reshape(1, -1)).float()
+            for array in (state.getPositions(asNumpy=True), state.getForces(asNumpy=True))
+        )
         return Batch.of(x, torch.tensor([state.getPotentialEnergy()._value / system.kt]), f / system.kt, torch.ones(1))
 
     def _advance(self, context: openmm.Context, steps: int, replica: int) -> openmm.State:

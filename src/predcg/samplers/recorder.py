@@ -15,9 +15,11 @@ SAVE_EVERY_S = 30.0
 
 
 class Recorder:
-    """Frames of R replicas, kept in memory and, in a folder, in parts, each with the state from which the simulation goes on.
+    """Frames of R replicas, kept in memory and, in a folder, in parts, each with the state from which the simulation
+    goes on.
 
-    A part is whole before the state that counts it is written, so a kill at any moment loses only what came after the last state.
+    A part is whole before the state that counts it is written, so a kill at any moment loses only what came after the
+    last state.
 
     Args:
         folder: None keeps everything in memory.
@@ -84,5 +86,7 @@ class Recorder:
 
 
 def _join(batches: list[Batch]) -> Batch:
-    fields: list[Tensor | None] = [None if column[0] is None else torch.cat(column).cpu() for column in zip(*batches, strict=True)]
+    fields: list[Tensor | None] = [
+        None if column[0] is None else torch.cat(column).cpu() for column in zip(*batches, strict=True)
+    ]
     return Batch(*fields)

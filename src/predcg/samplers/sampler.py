@@ -33,13 +33,17 @@ class Sampler(ABC):
         self.timestep, self.stride, self.burn_in, self.seed = timestep, stride, burn_in, seed
 
     @abstractmethod
-    def run(self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None) -> Batch:
-        """`frames` configurations from each of R replicas, replica after replica: x (R · frames, D), with energies and forces.
+    def run(
+        self, system: System, start: Tensor, frames: int, bias: Bias | None = None, folder: Path | None = None
+    ) -> Batch:
+        """`frames` configurations from each of R replicas, replica after replica: x (R · frames, D), with energies and
+        forces.
 
         Args:
             start: initial configurations, (R, D).
             frames: recorded frames per replica.
-            bias: further reduced energy in kT of x, (..., D) to (...,), under which the dynamics run; energies and forces are without it.
+            bias: further reduced energy in kT of x, (..., D) to (...,), under which the dynamics run; energies and
+                forces are without it.
             folder: keeps checkpoints, from which a killed simulation goes on exactly, and in the end `frames.npz` and,
                 for molecules, `trajectory.dcd` with `topology.pdb`; a finished one is read, not run again.
         """

@@ -9,4 +9,15 @@ from predcg.systems.mueller_brown import MuellerBrown
 from predcg.systems.regularised import Regularised
 from predcg.systems.system import System
 
-__all__ = ["DoubleWell", "GaussianMixture", "Harmonic", "IsingChain", "Molecule", "MuellerBrown", "Peptide", "Regularised", "System", "trusted_code"]
+__all__ = [
+    "DoubleWell",
+    "GaussianMixture",
+    "Harmonic",
+    "IsingChain",
+    "Molecule",
+    "MuellerBrown",
+    "Peptide",
+    "Regularised",
+    "System",
+    "trusted_code",
+]

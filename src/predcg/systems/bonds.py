@@ -12,14 +12,18 @@ from predcg.systems.structure import neighbours
 from predcg.systems.system import System
 
 log = logging.getLogger(__name__)
-# A bond may be off by this share of its length and so many thermal widths √(kT/k) more: hot dynamics and crystals are far within; our choice.
+# A bond may be off by this share of its length and so many thermal widths √(kT/k) more: hot dynamics and crystals are
+# far within; our choice.
 SHARE, WIDTHS = 0.3, 6.0
-SPACE_NM3 = 0.005  # for an atom in a box: solids have more; with less it is no box, as the 1 Å of a PDB without one; our choice
+# For an atom in a box: solids have more; with less it is no box, as the 1 Å of a PDB without one; our choice.
+SPACE_NM3 = 0.005
 NEAREST_NM = 0.07, 0.25  # of an atom of any molecule, from hydrogen to disulfide; our choice
 
 
 def lengths(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of atoms, (n, 2), their equilibrium length and how far off it they may be, (n,), nm, from harmonic bonds; empty without a molecule."""
+    """Pairs of atoms, (n, 2), their equilibrium length and how far off it they may be, (n,), nm, from harmonic bonds;
+    empty without a molecule.
+    """
     known = bonds(system.openmm_system) if hasattr(system, "openmm_system") else {}
     found = {tuple(sorted(pair)): (length, k) for pair, (length, k) in known.items() if length > 0 and k > 0}
     rest, k = np.array(list(found.values())).reshape(-1, 2).T
@@ -27,9 +31,15 @@ def lengths(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def whole(system: System, x: np.ndarray, box: np.ndarray | None, name: str) -> np.ndarray:
-    """The configurations, (N, D), as they are without a periodic box, (N, 3, 3) in nm, which energies do not know: a molecule that it has torn is made whole,
-    several are put together, each with a line that says so; others as they are."""
-    if box is None or getattr(system, "topology", None) is None or not (np.abs(np.linalg.det(box)) > SPACE_NM3 * x.shape[-1] / 3).all():
+    """The configurations, (N, D), as they are without a periodic box, (N, 3, 3) in nm, which energies do not know: a
+    molecule that it has torn is made whole, several are put together, each with a line that says so; others as they
+    are.
+    """
+    if (
+        box is None
+        or getattr(system, "topology", None) is None
+        or not (np.abs(np.linalg.det(box)) > SPACE_NM3 * x.shape[-1] / 3).all()
+    ):
         return x
     return _together(system, _mended(system, x, box, name), box, name)
 
@@ -45,7 +55,9 @@ def _mended(system: System, x: np.ndarray, box: np.ndarray, name: str) -> np.nda
     x[torn] = frames.make_molecules_whole(sorted_bonds=_outward(pairs)).xyz.reshape(-1, x.shape[-1])
     mended = int((torn & (np.abs(_distances(x, pairs) - rest) <= far).all(-1)).sum())
     if mended:
-        log.info("bonds: the periodic box had torn the molecule in %d of %d frames of %s: made whole", mended, len(x), name)
+        log.info(
+            "bonds: the periodic box had torn the molecule in %d of %d frames of %s: made whole", mended, len(x), name
+        )
     return x
 
 
@@ -63,12 +75,19 @@ def _together(system: System, x: np.ndarray, box: np.ndarray, name: str) -> np.n
         r[:, atoms] += shift[:, None]
         moved |= np.abs(shift).max(-1) > 0
     if moved.any():
-        log.info("images: the periodic box had parted molecules in %d of %d frames of %s: put next to the largest", moved.sum(), len(x), name)
+        log.info(
+            "images: the periodic box had parted molecules in %d of %d frames of %s: put next to the largest",
+            moved.sum(),
+            len(x),
+            name,
+        )
     return r.reshape(x.shape)
 
 
 def check_bonds(system: System, x: np.ndarray, name: str, argument: str, stride: int = 1) -> None:
-    """Raise InputError on a configuration, (N, D) in nm, with a bond far off the force field's length: its frame, the bond, both lengths, and a guess why."""
+    """Raise InputError on a configuration, (N, D) in nm, with a bond far off the force field's length: its frame, the
+    bond, both lengths, and a guess why.
+    """
     pairs, rest, far = lengths(system)
     found = _distances(x, pairs)
     off = np.abs(found - rest) > far
@@ -78,8 +97,9 @@ def check_bonds(system: System, x: np.ndarray, name: str, argument: str, stride:
     bond = int((np.abs(found[frame] - rest) / far).argmax())
     one, other = (system.topology.atom(int(i)) for i in pairs[bond])
     raise InputError(
-        f"{argument}: expected bonds as in the force field; in frame {frame * stride} of {name} {one} to {other} has {found[frame, bond]:.4g} nm where "
-        f"{rest[bond]:.4g} nm belong ({int(off.any(-1).sum())} of {len(x)} frames); {_guess(x[frame], found[frame], rest, off[frame])}"
+        f"{argument}: expected bonds as in the force field; in frame {frame * stride} of {name} {one} to {other} has"
+        f" {found[frame, bond]:.4g} nm where {rest[bond]:.4g} nm belong ({int(off.any(-1).sum())} of {len(x)} frames);"
+        f" {_guess(x[frame], found[frame], rest, off[frame])}"
     )
 
 
@@ -90,7 +110,10 @@ def _guess(x: np.ndarray, found: np.ndarray, rest: np.ndarray, off: np.ndarray) 
     if 0.07 < ratio < 0.14:
         return "all lengths are some 10 times too small: is the unit nanometer?"
     if (off & (found < rest)).sum() == 0 and off.mean() < 0.5 and found[off].min() > 0.4:
-        return "is it torn by a periodic box that the file does not hold? make it whole, as `gmx trjconv -pbc whole` or cpptraj's `autoimage` do"
+        return (
+            "is it torn by a periodic box that the file does not hold? make it whole, as `gmx trjconv -pbc whole` or"
+            " cpptraj's `autoimage` do"
+        )
     r = x.reshape(-1, 3)
     apart = np.linalg.norm(r[:, None] - r, axis=-1) + 99 * np.eye(len(r))
     if ((apart.min(0) > NEAREST_NM[0]) & (apart.min(0) < NEAREST_NM[1])).all():

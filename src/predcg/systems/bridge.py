@@ -22,14 +22,18 @@ from predcg.systems.worker import FAILED, receive, send
 log = logging.getLogger(__name__)
 SCRIPT = Path(__file__).with_name("worker.py")
 ONE_THREAD = {"OPENMM_CPU_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-BLOCKS = 2  # blocks per worker and batch: few enough that messages cost little, enough that a slow core does not hold up the rest
+# Blocks per worker and batch: few enough that messages cost little, enough that a slow core does not hold up the
+# rest.
+BLOCKS = 2
 MESSAGE = 1 << 20  # bytes of the largest one, beyond one configuration
 
 
 class Bridge:
-    """E(x) and F(x) of an openmm.System, with its cut-offs and its periodic box, configurations spread over worker processes.
+    """E(x) and F(x) of an openmm.System, with its cut-offs and its periodic box, configurations spread over worker
+    processes.
 
-    The workers start at the first evaluation, are kept, and end with this process however it ends. One thread at a time may evaluate.
+    The workers start at the first evaluation, are kept, and end with this process however it ends. One thread at a time
+    may evaluate.
 
     Args:
         system: what OpenMM makes a context of.
@@ -46,7 +50,8 @@ class Bridge:
         known = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
         if platform is not None and platform not in known:
             raise InputError(f"system.platform: expected one of {', '.join(known)}; found {platform!r}")
-        check_free(system)  # of a virtual site OpenMM leaves the force in place after it has passed it on: the forces were no gradient
+        # Of a virtual site OpenMM leaves the force in place after it has passed it on: the forces were no gradient.
+        check_free(system)
         self.size = 3 * system.getNumParticles()
         self.workers = workers
         self.platform = platform
@@ -103,16 +108,22 @@ class Bridge:
             first = waiting.pop(0)
             first.greet("", frame)
             self._fastest, timings = first.welcome()
-            log.info("OpenMM platform: %s, the fastest of energy + forces per configuration on one thread (%s)", self._fastest, timings)
+            log.info(
+                "OpenMM platform: %s, the fastest of energy + forces per configuration on one thread (%s)",
+                self._fastest,
+                timings,
+            )
         for worker in waiting:
             worker.greet(self.platform or self._fastest, frame)
         for worker in waiting:
             worker.welcome()
 
     def _answers(self, x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Index of the first configuration of a block, and its energies and forces, (n, 1 + D), in the order in which the workers finish.
+        """Index of the first configuration of a block, and its energies and forces, (n, 1 + D), in the order in which
+        the workers finish.
 
-        A worker has one block at a time: it reads when it is written to, and writes when it is read, so that pipes of any size suffice.
+        A worker has one block at a time: it reads when it is written to, and writes when it is read, so that pipes of
+        any size suffice.
         """
         step = max(1, min(-(-len(x) // (BLOCKS * self.workers)), MESSAGE // (8 * self.size)))
         begins = iter(range(0, len(x), step))
@@ -138,8 +149,12 @@ class _Worker:
         # A session of its own: Ctrl-C is this process's to handle. -P: the folder of the script shadows no module.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(SCRIPT), str(os.getpid())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=os.environ | ONE_THREAD, start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=os.environ | ONE_THREAD,
+            start_new_session=True,
+        )
         self.output = self._process.stdout
         self.end = finalize(self, _end, self._process, self._stderr)
 
@@ -173,7 +188,10 @@ class _Worker:
             self._process.wait(5)
         self._stderr.seek(0)
         last = self._stderr.read().decode(errors="replace").strip()[-2000:]
-        return RuntimeError(f"an OpenMM worker (process {self._process.pid}) ended with exit code {self._process.returncode}: {last or 'it left no message'}")
+        return RuntimeError(
+            f"an OpenMM worker (process {self._process.pid}) ended with exit code {self._process.returncode}:"
+            f" {last or 'it left no message'}"
+        )
 
 
 def _end(process: subprocess.Popen, stderr: BinaryIO) -> None:

@@ -6,7 +6,8 @@ from torch import Tensor
 from predcg.observables.observable import atoms
 from predcg.systems.system import System
 
-# Residue (None: any), centre, three of its neighbours by rank, and the labels of a positive and of a negative triple product.
+# Residue (None: any), centre, three of its neighbours by rank, and the labels of a positive and of a negative triple
+# product.
 CENTRES = [
     (None, "CA", ("N", "C", "CB"), "LD"),
     ("ILE", "CB", ("CA", "CG1", "CG2"), "SR"),
@@ -15,7 +16,8 @@ CENTRES = [
 
 
 def centres(system: System) -> dict[str, list[int]]:
-    """Chiral centres, each named with its handedness in the system's first model: the centre's atom and three neighbours; none without topology.
+    """Chiral centres, each named with its handedness in the system's first model: the centre's atom and three
+    neighbours; none without topology.
 
     >>> from predcg.systems import Peptide
     >>> centres(Peptide("ACE-GA-NME", ["amber96.xml", "amber96_obc.xml"], 300.0))

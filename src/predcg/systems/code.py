@@ -41,7 +41,9 @@ def paths(given: str | Path | list[str | Path]) -> list[str]:
 
 
 def force_field(files: list[str]) -> app.ForceField:
-    """OpenMM's ForceField. Raises InputError where a file, or one that it includes, has code in it and is not OpenMM's own."""
+    """OpenMM's ForceField. Raises InputError where a file, or one that it includes, has code in it and is not OpenMM's
+    own.
+    """
     for path, root in () if _trusted.get() else _foreign(files):
         for element in root.iter():
             if element.tag in CODE or element.get(EVALUATED, "True") not in ("True", "False", "0", "1"):
@@ -50,24 +52,30 @@ def force_field(files: list[str]) -> app.ForceField:
 
 
 def deserialise(path: str) -> openmm.System:
-    """An openmm.System from its XML. Raises InputError where it has a pickled function, or a force of a plugin, in it."""
+    """An openmm.System from its XML. Raises InputError where a pickled function, or a force of a plugin, is in it."""
     text = Path(path).read_text()
     if not _trusted.get():
         root = etree.fromstring(text)
         for kind in (element.get("type", "System") for element in root.iter()):
             if kind == "PythonForce" or not hasattr(openmm, kind):
                 raise _refusal(path, kind)
-        # OpenMM's own parser sees elements in what is a comment to others: it is given nothing but what has been looked at.
+        # OpenMM's own parser sees elements in what is a comment to others: it is given nothing but what has been looked
+        # at.
         text = etree.tostring(root, encoding="unicode")
     return openmm.XmlSerializer.deserialize(text)
 
 
 def _foreign(files: list[str]) -> Iterator[tuple[str, etree.Element]]:
-    """Files and what they include, found as ForceField.loadFile finds them, with their content; those that an installed package ships are left out."""
+    """Files and what they include, found as ForceField.loadFile finds them, with their content; those that an installed
+    package ships are left out.
+    """
     shipped = [os.path.abspath(folder) for folder in app.forcefield._getDataDirectories()]
     pending = list(files)
     for name in pending:  # grows while it is read
-        path = next((place for place in (name, *(os.path.join(folder, name) for folder in shipped)) if os.path.isfile(place)), None)
+        path = next(
+            (place for place in (name, *(os.path.join(folder, name) for folder in shipped)) if os.path.isfile(place)),
+            None,
+        )
         if path is None or os.path.abspath(path).startswith(tuple(folder + os.sep for folder in shipped)):
             continue
         root = etree.parse(path).getroot()
@@ -80,6 +88,6 @@ def _foreign(files: list[str]) -> Iterator[tuple[str, etree.Element]]:
 
 def _refusal(path: str, what: str) -> InputError:
     return InputError(
-        f"system.forcefield: {path!r} holds code ({what}), which would run with your rights; read it, and if you trust it say trust_code=true,"
-        " or from Python `with predcg.systems.trusted_code():`"
+        f"system.forcefield: {path!r} holds code ({what}), which would run with your rights; read it, and if you trust"
+        " it say trust_code=true, or from Python `with predcg.systems.trusted_code():`"
     )

@@ -30,7 +30,9 @@ class DoubleWell(Planar):
         self.a, self.b, self.c, self.d = a, b, c, d
         stationary = np.roots([a, 0.0, -b, c])
         if not (a > 0 and d > 0 and np.isreal(stationary).all()):
-            raise InputError(f"system: expected a > 0, d > 0 and two wells, 4 b³ > 27 a c²; found a = {a}, b = {b}, c = {c}, d = {d}")
+            raise InputError(
+                f"system: expected a > 0, d > 0 and two wells, 4 b³ > 27 a c²; found a = {a}, b = {b}, c = {c}, d = {d}"
+            )
         self.barrier = float(np.sort(stationary.real)[1])
 
     def energy(self, x: Tensor) -> Tensor:

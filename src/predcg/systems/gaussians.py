@@ -54,7 +54,9 @@ class GaussianMixture(System):
 
     def __init__(self, means: list[list[float]], scales: list[PositiveFloat], weights: list[PositiveFloat]):
         if not len(means) == len(scales) == len(weights):
-            raise InputError(f"means, scales, weights: expected equal lengths; found {len(means)}, {len(scales)}, {len(weights)}")
+            raise InputError(
+                f"means, scales, weights: expected equal lengths; found {len(means)}, {len(scales)}, {len(weights)}"
+            )
         if any(value <= 0 for value in [*scales, *weights]):
             raise InputError(f"scales, weights: expected positive numbers; found {list(scales)}, {list(weights)}")
         super().__init__(len(means[0]))

@@ -16,8 +16,9 @@ LAGS = 8  # of the correlations among the exact answers
 class IsingChain(System):
     """u(x) = -β (Σ_{k <= L} J_k Σ_i x_i x_{i+k} + μ Σ_i x_i) of n spins x_i = ±1, with J_k = J0 k^-a / Σ_k' k'^-a.
 
-    So all J_k sum to J0, and each pair counts once (Schöberl, Zabaras, Koutsourelakis 2015, where the sum over both neighbours carries ½; the
-    boundary, β and a are not stated there). Its exact answers are sums over states: log Z is that of Σ_x exp(-u(x)).
+    So all J_k sum to J0, and each pair counts once (Schöberl, Zabaras, Koutsourelakis 2015, where the sum over both
+    neighbours carries ½; the boundary, β and a are not stated there). Its exact answers are sums over states: log Z is
+    that of Σ_x exp(-u(x)).
 
     Args:
         sites: n.
@@ -36,10 +37,21 @@ class IsingChain(System):
     0.4458
     """
 
-    def __init__(self, sites: PositiveInt, coupling: float, reach: PositiveInt, decay: float, field: float, beta: PositiveFloat, periodic: bool = True):
+    def __init__(
+        self,
+        sites: PositiveInt,
+        coupling: float,
+        reach: PositiveInt,
+        decay: float,
+        field: float,
+        beta: PositiveFloat,
+        periodic: bool = True,
+    ):
         for name, value in {"coupling": coupling, "decay": decay, "field": field, "beta": beta}.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise InputError(f"system.{name}: expected a finite number; found {value!r}; in a sweep, separate several by commas")
+                raise InputError(
+                    f"system.{name}: expected a finite number; found {value!r}; in a sweep, separate several by commas"
+                )
         if sites < 2:
             raise InputError(f"system.sites: expected at least 2; found {sites}")
         if not 1 <= reach < sites:
@@ -81,11 +93,13 @@ class IsingChain(System):
         """log_z, magnetisation, and correlation_<l> for the first lags."""
         self._countable()
         answers = {"log_z": self.spins().log_z().item(), "magnetisation": self.magnetisation()}
-        return answers | {f"correlation_{lag}": value for lag, value in enumerate(self.correlations()[:LAGS].tolist(), 1)}
+        return answers | {
+            f"correlation_{lag}": value for lag, value in enumerate(self.correlations()[:LAGS].tolist(), 1)
+        }
 
     def _countable(self) -> None:
         if not self.spins().countable:
             raise InputError(
-                f"system: {self.size} sites that interact over {len(self.pair)} have too many states for transfer matrices; use acquisition=simulate sampler=gibbs"
+                f"system: {self.size} sites that interact over {len(self.pair)} have too many states for transfer"
+                " matrices; use acquisition=simulate sampler=gibbs"
             )
-

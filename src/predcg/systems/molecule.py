@@ -34,17 +34,20 @@ class Molecule(System):
     processes. A second derivative is refused.
 
     Args:
-        pdb: path of a PDB or mmCIF file, or the name of one shipped with the program; its models are the starting structures.
-        forcefield: OpenMM force-field files, a list or a single one; or one AMBER .prmtop; or one serialised OpenMM System.
+        pdb: path of a PDB or mmCIF file, or the name of one shipped with the program; its models are the starting
+            structures.
+        forcefield: OpenMM force-field files, a list or a single one; or one AMBER .prmtop; or one serialised OpenMM
+            System.
         temperature_kelvin: temperature T of the target.
         basins: name to {dihedral name: [centre, half width]} in degrees, on the dihedrals phi and psi.
-        workers: None for the batched form; a number takes OpenMM itself, in so many processes: for forces that the batched form lacks.
+        workers: None for the batched form; a number takes OpenMM itself, in so many processes: for forces that the
+            batched form lacks.
         implicit_solvent: HCT, OBC1, OBC2, GBn or GBn2, for a .prmtop only.
         residue: number of the residue, as in the PDB, whose φ and ψ are used; default the first that has both.
 
     Raises:
-        InputError: a missing file, atoms or residues that the force field does not know, a force that the batched form lacks,
-            a temperature <= 0, a basin on another dihedral, a residue without φ and ψ.
+        InputError: a missing file, atoms or residues that the force field does not know, a force that the batched form
+            lacks, a temperature <= 0, a basin on another dihedral, a residue without φ and ψ.
 
     >>> ala2 = Molecule("ala2.pdb", ["amber96.xml", "amber96_obc.xml"], 330.0)
     >>> ala2.size, ala2(ala2.start(1)).shape
@@ -62,12 +65,26 @@ class Molecule(System):
         residue: int | None = None,
     ):
         topology, models = read_pdb(pdb)
-        self._assemble(topology, models, parametrise(topology, paths(forcefield), implicit_solvent, pdb), temperature_kelvin, basins, workers, residue)
+        self._assemble(
+            topology,
+            models,
+            parametrise(topology, paths(forcefield), implicit_solvent, pdb),
+            temperature_kelvin,
+            basins,
+            workers,
+            residue,
+        )
 
     def _assemble(
-        self, topology: app.Topology, models: np.ndarray, system: openmm.System, temperature_kelvin: float, basins: dict | None, workers: int | None,
+        self,
+        topology: app.Topology,
+        models: np.ndarray,
+        system: openmm.System,
+        temperature_kelvin: float,
+        basins: dict | None,
+        workers: int | None,
         residue: int | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not temperature_kelvin > 0:
             raise InputError(f"system.temperature_kelvin: expected a positive number; found {temperature_kelvin}")
         super().__init__(3 * topology.getNumAtoms())
@@ -84,7 +101,9 @@ class Molecule(System):
         self.boxes = {name: dict(box) for name, box in (basins or {}).items()}
         self.basins = tuple(self.boxes)
         if self.basins and self.backbone is None:
-            raise InputError("system.basins: expected a molecule with a residue that has both phi and psi; this one has none")
+            raise InputError(
+                "system.basins: expected a molecule with a residue that has both phi and psi; this one has none"
+            )
         for name, box in self.boxes.items():
             if box.keys() - {"phi", "psi"}:
                 raise InputError(f"system.basins.{name}: expected the dihedrals phi and psi; found {', '.join(box)}")
@@ -95,7 +114,9 @@ class Molecule(System):
         return _Energy.apply(x, self)
 
     def terms(self, x: Tensor) -> dict[str, Tensor]:
-        """Energies by kind in kT: bond, angle, torsion, nonbonded, solvation, (...,) each. Raises InputError without the batched form."""
+        """Energies by kind in kT: bond, angle, torsion, nonbonded, solvation, (...,) each. Raises InputError without
+        the batched form.
+        """
         if not isinstance(self._engine, Batched):
             raise InputError("system.workers: energies by kind come from the batched form; leave it out")
         terms = self._engine.terms(x.detach().reshape(-1, self.size))
@@ -124,7 +145,9 @@ class Molecule(System):
         if self.basins:
             angles = dict(zip(("phi", "psi"), self.backbone(x).rad2deg().unbind(-1), strict=True))
             for index, box in enumerate(self.boxes.values()):
-                inside = [((angles[name] - centre + 180) % 360 - 180).abs() <= half for name, (centre, half) in box.items()]
+                inside = [
+                    ((angles[name] - centre + 180) % 360 - 180).abs() <= half for name, (centre, half) in box.items()
+                ]
                 label[torch.stack(inside).all(0)] = index
         return label
 
@@ -133,9 +156,13 @@ class Molecule(System):
 
     @cached_property
     def zmatrix(self) -> dict[str, list]:
-        """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model. Raises InputError where there is no frame."""
+        """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model. Raises InputError
+        where there is no frame.
+        """
         if self.frame is None:
-            raise InputError("zmatrix: expected three bonded atoms that are not on one line; found none; choose decoder=gaussian")
+            raise InputError(
+                "zmatrix: expected three bonded atoms that are not on one line; found none; choose decoder=gaussian"
+            )
         return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame, self.kt)
 
     @property
@@ -157,7 +184,8 @@ class Peptide(Molecule):
 
     Args:
         sequence: one-letter codes, with the caps ACE- and -NME where wanted; see peptide.build.
-        forcefield, temperature_kelvin, basins, workers, residue: see Molecule; residues are numbered from 1, the cap included.
+        forcefield, temperature_kelvin, basins, workers, residue: see Molecule; residues are numbered from 1, the cap
+            included.
 
     >>> Peptide("ACE-A-NME", ["amber96.xml", "amber96_obc.xml"], 300.0).size
     66
@@ -173,7 +201,15 @@ class Peptide(Molecule):
         residue: int | None = None,
     ):
         topology, x = build(sequence, forcefield)
-        self._assemble(topology, x[None], parametrise(topology, paths(forcefield), None, sequence), temperature_kelvin, basins, workers, residue)
+        self._assemble(
+            topology,
+            x[None],
+            parametrise(topology, paths(forcefield), None, sequence),
+            temperature_kelvin,
+            basins,
+            workers,
+            residue,
+        )
 
 
 class _Energy(torch.autograd.Function):

@@ -1,4 +1,6 @@
-"""A peptide from its sequence: atoms and bonds of the force field's own templates, placed one after another, then minimised."""
+"""A peptide from its sequence: atoms and bonds of the force field's own templates, placed one after another, then
+minimised.
+"""
 
 import numpy as np
 import openmm
@@ -15,7 +17,8 @@ LETTERS = dict(
     )
 )
 
-# Degrees about the bond that leads to an atom, of its first branch; 180 where nothing is said. Zeros bend a ring onto itself.
+# Degrees about the bond that leads to an atom, of its first branch; 180 where nothing is said. Zeros bend a ring onto
+# itself.
 TORSIONS = {
     "PRO": {"CA": -65.0, "CB": 0.0, "CG": 0.0},
     "PHE": {"CG": 90.0, "CE1": 0.0},
@@ -30,15 +33,20 @@ NAMED = "amber14/protein.ff14SB.xml"
 BONDED = openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce
 
 
-def build(sequence: str, forcefield: list[str] | str, phi_degrees: float = -120.0, psi_degrees: float = 140.0) -> tuple[app.Topology, np.ndarray]:
-    """Topology and positions in nm, (n_atoms, 3), of a peptide whose energy is minimised from one backbone conformation.
+def build(
+    sequence: str, forcefield: list[str] | str, phi_degrees: float = -120.0, psi_degrees: float = 140.0
+) -> tuple[app.Topology, np.ndarray]:
+    """Topology and positions in nm, (n_atoms, 3), of a peptide whose energy is minimised from one backbone
+    conformation.
 
-    Residues are L and trans; D, E, K, R and ends without a cap are charged, H is neutral (hydrogen on NE2), C is reduced. The
-    same input gives the same structure, bit by bit. Without implicit solvent in the files, charges pull the structure together.
+    Residues are L and trans; D, E, K, R and ends without a cap are charged, H is neutral (hydrogen on NE2), C is
+    reduced. The same input gives the same structure, bit by bit. Without implicit solvent in the files, charges pull
+    the structure together.
 
     Args:
         sequence: one-letter codes, with the caps ACE- in front and -NME behind where wanted.
-        forcefield: OpenMM force-field files with Amber's residue templates, or with patches for charged ends, as charmm36.xml has them; caps are residues.
+        forcefield: OpenMM force-field files with Amber's residue templates, or with patches for charged ends, as
+            charmm36.xml has them; caps are residues.
         phi_degrees: φ of every residue before minimisation; proline's is fixed by its ring.
         psi_degrees: ψ of every residue before minimisation.
 
@@ -53,13 +61,16 @@ def build(sequence: str, forcefield: list[str] | str, phi_degrees: float = -120.
     forcefield = paths(forcefield)
     try:
         field = force_field(forcefield)
-        own = set(templates) <= set(field._templates) or not field._patches or {"ACE", "NME"} & set(templates)  # patched caps are no residues
+        # Patched caps are no residues.
+        own = set(templates) <= set(field._templates) or not field._patches or {"ACE", "NME"} & set(templates)
         topology = _topology(names, templates, field if own else force_field([NAMED]))
         system = field.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
     except InputError:
         raise
     except Exception as reason:
-        raise InputError(f"forcefield: expected OpenMM force-field files for {sequence!r}; {forcefield} fails with: {reason}") from reason
+        raise InputError(
+            f"forcefield: expected OpenMM force-field files for {sequence!r}; {forcefield} fails with: {reason}"
+        ) from reason
     return topology, _minimise(topology, system, _place(topology, {"CA": phi_degrees, "C": psi_degrees, "CB": -65.0}))
 
 
@@ -69,7 +80,10 @@ def _residues(sequence: str) -> tuple[list[str], list[str]]:
     unknown = sorted(set(letters) - set(LETTERS))
     if unknown or not letters:
         found = f"unknown {' '.join(map(repr, unknown))}" if unknown else "no residue"
-        raise InputError(f"sequence: expected letters of {''.join(LETTERS)}, between ACE- and -NME if capped; found {found} in {sequence!r}")
+        raise InputError(
+            f"sequence: expected letters of {''.join(LETTERS)}, between ACE- and -NME if capped; found {found} in"
+            f" {sequence!r}"
+        )
     names = [LETTERS[letter] for letter in letters]
     templates = ["HIE" if name == "HIS" else name for name in names]
     if sequence.startswith("ACE-"):
@@ -120,8 +134,15 @@ def _place(topology: app.Topology, backbone: dict[str, float]) -> np.ndarray:
         branches = [atoms[i] for i in bonded[here] - placed if (atom.name, atoms[i].name) != ("N", "CD")]
         branches.sort(key=lambda branch: (branch.element is app.element.hydrogen, branch.name))
         flat = len(bonded[here]) == 3
-        # In the order of their names the branches go clockwise, seen from the atom before; but for CA of L residues and CB of isoleucine.
-        turn = 180.0 if flat else -120.0 if "CB" in [branch.name for branch in branches] or (name, atom.name) == ("ILE", "CB") else 120.0
+        # In the order of their names the branches go clockwise, seen from the atom before; but for CA of L residues and
+        # CB of isoleucine.
+        turn = (
+            180.0
+            if flat
+            else -120.0
+            if "CB" in [branch.name for branch in branches] or (name, atom.name) == ("ILE", "CB")
+            else 120.0
+        )
         torsion = (backbone | TORSIONS.get(name, {})).get(atom.name, 180.0)
         for k, branch in enumerate(branches):
             length = 0.1 if branch.element is app.element.hydrogen else 0.15
@@ -142,7 +163,9 @@ def _attach(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: f
 
 
 def _minimise(topology: app.Topology, system: openmm.System, x: np.ndarray) -> np.ndarray:
-    """Bonded terms close the rings and mend the geometry while soft spheres push clashes apart; then the force field as it is."""
+    """Bonded terms close the rings and mend the geometry while soft spheres push clashes apart; then the force field as
+    it is.
+    """
     for force in system.getForces():
         force.setForceGroup(0 if isinstance(force, BONDED) else 1)
     # Without them a helix may start with side chains in one another, which ends in an inverted centre now and then.

@@ -16,7 +16,9 @@ POINTS = (800, 800)  # per axis, of exact answers at β = 1
 
 
 class Quadrature(NamedTuple):
-    """Mid-points of a regular grid, (n, 2), and the log of exp(-β u) times the area of a cell, (n,), both float64; the sides of a cell."""
+    """Mid-points of a regular grid, (n, 2), and the log of exp(-β u) times the area of a cell, (n,), both float64; the
+    sides of a cell.
+    """
 
     grid: Tensor
     log_weights: Tensor
@@ -26,9 +28,9 @@ class Quadrature(NamedTuple):
 class Planar(System):
     """A system of two coordinates, of which everything is known at every β.
 
-    Every exact answer is a sum over the mid-points of a regular grid, in float64; for smooth densities that vanish at the walls this converges
-    faster than any power of the spacing. The grid lies in a box that holds and resolves p_β: what is below exp(-40) of its maximum is outside,
-    what is inside fills at least a quarter of each side.
+    Every exact answer is a sum over the mid-points of a regular grid, in float64; for smooth densities that vanish at
+    the walls this converges faster than any power of the spacing. The grid lies in a box that holds and resolves p_β:
+    what is below exp(-40) of its maximum is outside, what is inside fills at least a quarter of each side.
 
     Args:
         box: ((x1 low, x1 high), (x2 low, x2 high)), where to begin; it is kept where it already is such a box.
@@ -50,13 +52,21 @@ class Planar(System):
             if fitted == box:
                 return self._laid(box, beta, points)
             box = fitted
-        raise InputError(f"system: exp(-βu) of {type(self).__name__} has no finite integral at β = {beta:g}; choose coefficients that confine both coordinates")
+        raise InputError(
+            f"system: exp(-βu) of {type(self).__name__} has no finite integral at β = {beta:g}; choose coefficients"
+            " that confine both coordinates"
+        )
 
     def _laid(self, box: Box, beta: float, points: tuple[int, int]) -> Quadrature:
-        sides = [torch.linspace(low, high, n + 1, dtype=torch.float64, device=self.masses.device) for (low, high), n in zip(box, points, strict=True)]
+        sides = [
+            torch.linspace(low, high, n + 1, dtype=torch.float64, device=self.masses.device)
+            for (low, high), n in zip(box, points, strict=True)
+        ]
         spacing = tuple((high - low) / n for (low, high), n in zip(box, points, strict=True))
         grid = torch.cartesian_prod(*((side[1:] + side[:-1]) / 2 for side in sides))
-        return Quadrature(grid, -beta * self.energy(grid) + torch.tensor(spacing, dtype=torch.float64).log().sum().to(grid), spacing)
+        return Quadrature(
+            grid, -beta * self.energy(grid) + torch.tensor(spacing, dtype=torch.float64).log().sum().to(grid), spacing
+        )
 
     @staticmethod
     def _fitted(box: Box, survey: Quadrature) -> Box:

@@ -26,54 +26,88 @@ CURES = {  # of what users have instead of a PDB
     ".gro": "write a PDB with `gmx editconf -f {0} -o {1}.pdb`",
     **dict.fromkeys([".rst7", ".inpcrd", ".ncrst", ".restrt"], RESTART),
     **dict.fromkeys([".prmtop", ".parm7"], TOPOLOGY),
-    **dict.fromkeys([".dcd", ".xtc", ".trr", ".nc", ".h5"], "frames are for acquisition.path; the system takes its atoms, and where it starts, from one structure"),
+    **dict.fromkeys(
+        [".dcd", ".xtc", ".trr", ".nc", ".h5"],
+        "frames are for acquisition.path; the system takes its atoms, and where it starts, from one structure",
+    ),
     ".xml": "write the positions of an OpenMM State with app.PDBFile.writeFile",
 }
-# Sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than 5 degrees from a line is on it; our choice.
+# Sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than 5 degrees
+# from a line is on it; our choice.
 BENT, STRAIGHT = 0.5, 0.09
 
 
 def read_pdb(pdb: str) -> tuple[app.Topology, np.ndarray]:
-    """Topology and models in nm, (models, n_atoms, 3), of the path of a PDB or mmCIF file or of the name of a shipped one. Raises InputError on any other."""
+    """Topology and models in nm, (models, n_atoms, 3), of the path of a PDB or mmCIF file or of the name of a shipped
+    one. Raises InputError on any other.
+    """
     path = Path(os.path.expanduser(pdb))
     path = path if path.exists() else SHIPPED / path
     if not path.is_file():
         shipped = ", ".join(sorted(file.name for file in SHIPPED.glob("*.pdb")))
-        raise InputError(f"system.pdb: expected a PDB file; found nothing at {pdb!r}; give an existing path, or one of {shipped}")
+        raise InputError(
+            f"system.pdb: expected a PDB file; found nothing at {pdb!r}; give an existing path, or one of {shipped}"
+        )
     suffix = path.suffix.lower()
     if suffix in CURES:
-        raise InputError(f"system.pdb: expected a PDB or mmCIF file; found {path.name!r}; {CURES[suffix].format(path.name, path.stem)}")
+        raise InputError(
+            f"system.pdb: expected a PDB or mmCIF file; found {path.name!r};"
+            f" {CURES[suffix].format(path.name, path.stem)}"
+        )
     try:
         structure = (app.PDBxFile if suffix in MMCIF else app.PDBFile)(str(path))
-        models = [structure.getPositions(asNumpy=True, frame=i).value_in_unit(unit.nanometer) for i in range(structure.getNumFrames())]
+        models = [
+            structure.getPositions(asNumpy=True, frame=i).value_in_unit(unit.nanometer)
+            for i in range(structure.getNumFrames())
+        ]
     except Exception as reason:
-        told = "there is no atom in it" if isinstance(reason, IndexError) else f"it fails with: {' '.join(str(reason).split())[:200]}"
+        told = (
+            "there is no atom in it"
+            if isinstance(reason, IndexError)
+            else f"it fails with: {' '.join(str(reason).split())[:200]}"
+        )
         raise InputError(f"system.pdb: expected a readable PDB or mmCIF file; found {pdb!r}; {told}") from reason
     sizes = sorted({len(model) for model in models})
     if sizes != [structure.topology.getNumAtoms()]:
-        raise InputError(f"system.pdb: expected models of the same atoms; those of {pdb!r} have {', '.join(map(str, sizes))} atoms; leave the odd ones out")
+        raise InputError(
+            f"system.pdb: expected models of the same atoms; those of {pdb!r} have {', '.join(map(str, sizes))} atoms;"
+            " leave the odd ones out"
+        )
     return structure.topology, np.stack(models)
 
 
 def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str | None, name: str) -> openmm.System:
-    """The OpenMM System of a topology, without cut-offs and constraints; bonds that only a .prmtop or a System knows are added to the topology.
+    """The OpenMM System of a topology, without cut-offs and constraints; bonds that only a .prmtop or a System knows
+    are added to the topology.
 
     Args:
-        files: force-field files of OpenMM; or one AMBER .prmtop of the same atoms; or one serialised OpenMM System (.xml), taken as it is.
-        implicit_solvent: HCT, OBC1, OBC2, GBn or GBn2 with the ACE surface term, for a .prmtop, whose file does not say it.
+        files: force-field files of OpenMM; or one AMBER .prmtop of the same atoms; or one serialised OpenMM System
+            (.xml), taken as it is.
+        implicit_solvent: HCT, OBC1, OBC2, GBn or GBn2 with the ACE surface term, for a .prmtop, whose file does not say
+            it.
         name: of the molecule, for messages.
 
     Raises:
         InputError: files that cannot be read, residues or atoms that do not fit.
     """
     if not files:
-        raise InputError("system.forcefield: expected force-field files, an AMBER .prmtop or a System .xml; found an empty list")
+        raise InputError(
+            "system.forcefield: expected force-field files, an AMBER .prmtop or a System .xml; found an empty list"
+        )
     if implicit_solvent is not None and not files[0].endswith((".prmtop", ".parm7")):
-        raise InputError(f"system.implicit_solvent: goes with an AMBER .prmtop; here {files} name the solvent, as in implicit/obc1.xml; leave it out")
+        raise InputError(
+            f"system.implicit_solvent: goes with an AMBER .prmtop; here {files} name the solvent, as in"
+            " implicit/obc1.xml; leave it out"
+        )
     try:
         kinds = [_kind(file) for file in files]
-        if len(files) > 1 and (alone := [file for file, kind in zip(files, kinds, strict=True) if kind != "ForceField"]):
-            raise InputError(f"system.forcefield: {alone[0]!r} holds all forces and stands alone; found {files}; leave the others out")
+        if len(files) > 1 and (
+            alone := [file for file, kind in zip(files, kinds, strict=True) if kind != "ForceField"]
+        ):
+            raise InputError(
+                f"system.forcefield: {alone[0]!r} holds all forces and stands alone; found {files}; leave the"
+                " others out"
+            )
         if kinds == ["prmtop"]:
             system, pairs = _prmtop(files[0], implicit_solvent)
         elif kinds == ["System"]:
@@ -84,22 +118,34 @@ def parametrise(topology: app.Topology, files: list[str], implicit_solvent: str 
     except InputError:
         raise
     except Exception as reason:
-        raise InputError(f"system.forcefield: expected force-field files, an AMBER .prmtop or a System .xml; {files} fails with: {reason}") from reason
+        raise InputError(
+            f"system.forcefield: expected force-field files, an AMBER .prmtop or a System .xml; {files} fails with:"
+            f" {reason}"
+        ) from reason
     check_free(system)
     match(topology, system, pairs, name, files[0])
     return system
 
 
 def _kind(file: str) -> str:
-    """prmtop, System or ForceField; what is not there yet OpenMM looks for among its own. Raises InputError on any other XML."""
+    """prmtop, System or ForceField; what is not there yet OpenMM looks for among its own. Raises InputError on any
+    other XML.
+    """
     if file.endswith((".prmtop", ".parm7")):
         return "prmtop"
     if not file.endswith(".xml") or not Path(file).is_file():
         return "ForceField"
     tag = next(etree.iterparse(file, events=["start"]))[1].tag
     if tag not in ("ForceField", "System"):
-        cure = "serialise the System itself, XmlSerializer.serialize(system)" if tag in ("State", "Integrator") else "give OpenMM force-field files"
-        raise InputError(f"system.forcefield: expected a <ForceField> or a <System>; {file!r} is a <{tag}>, which holds no forces; {cure}")
+        cure = (
+            "serialise the System itself, XmlSerializer.serialize(system)"
+            if tag in ("State", "Integrator")
+            else "give OpenMM force-field files"
+        )
+        raise InputError(
+            f"system.forcefield: expected a <ForceField> or a <System>; {file!r} is a <{tag}>, which holds no forces;"
+            f" {cure}"
+        )
     return tag
 
 
@@ -112,7 +158,9 @@ def _prmtop(path: str, implicit_solvent: str | None) -> tuple[openmm.System, set
         warnings.simplefilter("ignore", UserWarning)  # about radii other than the model's usual ones: the file decides
         model = getattr(app, implicit_solvent) if implicit_solvent else None
         prmtop = app.AmberPrmtopFile(path)
-        system = prmtop.createSystem(app.NoCutoff, implicitSolvent=model, gbsaModel="ACE", rigidWater=False, removeCMMotion=False)
+        system = prmtop.createSystem(
+            app.NoCutoff, implicitSolvent=model, gbsaModel="ACE", rigidWater=False, removeCMMotion=False
+        )
     return system, {frozenset((one.index, other.index)) for one, other in prmtop.topology.bonds()}
 
 
@@ -122,12 +170,19 @@ def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.Sy
     except InputError:
         raise
     except Exception as reason:
-        raise InputError(f"system.forcefield: expected OpenMM force-field files; {files} fails with: {reason}") from reason
+        raise InputError(
+            f"system.forcefield: expected OpenMM force-field files; {files} fails with: {reason}"
+        ) from reason
     try:
         return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
     except Exception as reason:
-        # Without patches, which many residues may need to be known, OpenMM's list holds more than those that are at fault; the first that is, it names.
-        unknown = [r for r in forcefield.getUnmatchedResidues(topology) if f"residue {r.index} ({r.name})" in str(reason) or not forcefield._patches]
+        # Without patches, which many residues may need to be known, OpenMM's list holds more than those that are at
+        # fault; the first that is, it names.
+        unknown = [
+            r
+            for r in forcefield.getUnmatchedResidues(topology)
+            if f"residue {r.index} ({r.name})" in str(reason) or not forcefield._patches
+        ]
         if not unknown:
             raise
     names = "; ".join(f"{r.name} {r.id} ({' '.join(atom.name for atom in r.atoms())})" for r in unknown[:3])
@@ -148,13 +203,18 @@ def phi_psi(topology: mdtraj.Topology) -> list[list[list[int]]]:
 
 
 def phi_psi_of(topology: mdtraj.Topology, residue: int | None) -> list[list[int]] | None:
-    """Atoms of φ and of ψ of the residue of this number, default the first that has both; None where none has. Raises InputError on any other number."""
+    """Atoms of φ and of ψ of the residue of this number, default the first that has both; None where none has. Raises
+    InputError on any other number.
+    """
     found = phi_psi(topology)
     if residue is None:
         return found[0] if found else None
     numbers = [topology.atom(phi[2]).residue.resSeq for phi, _ in found]
     if residue not in numbers:
-        raise InputError(f"system.residue: expected one that has both φ and ψ: {', '.join(map(str, numbers)) or 'none here has'}; found {residue}")
+        raise InputError(
+            f"system.residue: expected one that has both φ and ψ: {', '.join(map(str, numbers)) or 'none here has'};"
+            f" found {residue}"
+        )
     return found[numbers.index(residue)]
 
 
@@ -179,8 +239,8 @@ def bonded(topology: mdtraj.Topology) -> dict[int, list[int]]:
 def frame_atoms(topology: mdtraj.Topology, models: np.ndarray) -> list[int] | None:
     """Three atoms that are never on one line, or None where no three bonded ones are.
 
-    N, CA, C of the middle residue of a chain, which no atom is far from; else an atom between two bonded ones, heavy if possible, whose angle is far from
-    0 and 180 degrees in all models, (models, n_atoms, 3).
+    N, CA, C of the middle residue of a chain, which no atom is far from; else an atom between two bonded ones, heavy if
+    possible, whose angle is far from 0 and 180 degrees in all models, (models, n_atoms, 3).
     """
     backbone = phi_psi(topology)
     if backbone:
@@ -189,5 +249,9 @@ def frame_atoms(topology: mdtraj.Topology, models: np.ndarray) -> list[int] | No
     heavy_first = {i: sorted(near, key=hydrogen.__getitem__) for i, near in bonded(topology).items()}
     threes = [[a, b, c] for b, near in heavy_first.items() for a, c in combinations(near, 2)]
     bent = Angles(threes)(torch.tensor(models).flatten(1)).sin().amin(0).tolist() if threes else []
-    candidates = [(sine < BENT, sum(hydrogen[i] for i in three), three) for sine, three in zip(bent, threes, strict=True) if sine > STRAIGHT]
+    candidates = [
+        (sine < BENT, sum(hydrogen[i] for i in three), three)
+        for sine, three in zip(bent, threes, strict=True)
+        if sine > STRAIGHT
+    ]
     return min(candidates, key=lambda candidate: candidate[:2], default=(None,))[-1]

@@ -40,7 +40,9 @@ class System(nn.Module, ABC):
         u = self.unchecked(x)
         if not torch.isfinite(u).all():
             frame = int((~torch.isfinite(u.reshape(-1))).nonzero()[0])
-            raise FloatingPointError(f"energy of configuration {frame} (flat index, shape {tuple(u.shape)}) is {u.reshape(-1)[frame].item()}")
+            raise FloatingPointError(
+                f"energy of configuration {frame} (flat index, shape {tuple(u.shape)}) is {u.reshape(-1)[frame].item()}"
+            )
         return u
 
     def unchecked(self, x: Tensor) -> Tensor:
@@ -60,7 +62,9 @@ class System(nn.Module, ABC):
 
     def sample(self, n: int) -> Tensor:
         """n independent exact draws at β = 1, (n, D), where the system knows how."""
-        raise InputError(f"system {type(self).__name__}: has no exact sampler; use acquisition=simulate or acquisition=load")
+        raise InputError(
+            f"system {type(self).__name__}: has no exact sampler; use acquisition=simulate or acquisition=load"
+        )
 
     def label(self, x: Tensor) -> Tensor:
         """Index into `basins` of each configuration, -1 where it is in none: (..., D) to (...,)."""
@@ -72,7 +76,11 @@ class System(nn.Module, ABC):
 
     def fingerprint(self) -> str:
         """A hash of what the energy depends on."""
-        plain = {name: value for name, value in sorted(vars(self).items()) if isinstance(value, (int, float, tuple)) and name[0] != "_" and name != "training"}
+        plain = {
+            name: value
+            for name, value in sorted(vars(self).items())
+            if isinstance(value, (int, float, tuple)) and name[0] != "_" and name != "training"
+        }
         digest = hashlib.sha256(f"{type(self).__name__} {plain}".encode())
         for name, buffer in self.named_buffers(recurse=False):
             if name != "evaluations":

@@ -22,12 +22,19 @@ RESTARTS = {".rst7", ".inpcrd", ".ncrst", ".restrt"}  # one frame
 TRAJECTORIES = RESTARTS | {".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".mdcrd", ".crd", ".lammpstrj", ".arc", ".gsd"}
 
 
-def read_frames(path: str, system: System, unit: str | None = None, topology: str | None = None, stride: int = 1, atoms: str | None = None) -> Tensor:
+def read_frames(
+    path: str,
+    system: System,
+    unit: str | None = None,
+    topology: str | None = None,
+    stride: int = 1,
+    atoms: str | None = None,
+) -> Tensor:
     """Configurations of `system` in nm, (N, D), in the order of the file.
 
     Args:
-        path: a trajectory that mdtraj reads; an `.npz` of this program; a bare array `.npy` or `.txt` with frames as rows
-            or as columns, told apart by which axis has D entries.
+        path: a trajectory that mdtraj reads; an `.npz` of this program; a bare array `.npy` or `.txt` with frames as
+            rows or as columns, told apart by which axis has D entries.
         unit: "nanometer" or "angstrom", required for bare arrays and only there: other formats know their own.
         topology: PDB file for formats without a topology; default the system's.
         stride: every stride-th frame is read, from the first on.
@@ -36,27 +43,38 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
     By the box in the file, molecules that it has torn are made whole, and several are put together.
 
     Raises:
-        InputError: a missing or unreadable file, another number of atoms, other elements, a bare array without unit, a stride < 1,
-            a selection that fits neither mdtraj nor the file, NaN or inf, bonds far off the force field's (systems.bonds), unequal weights or temperatures.
+        InputError: a missing or unreadable file, another number of atoms, other elements, a bare array without unit, a
+            stride < 1, a selection that fits neither mdtraj nor the file, NaN or inf, bonds far off the force field's
+            (systems.bonds), unequal weights or temperatures.
     """
     file = Path(os.path.expanduser(path))
     if not file.is_file():
         raise InputError(f"acquisition.path: expected a file; found nothing at {path!r}")
     bare = file.suffix in {".npy", ".txt"}
     if bare and unit not in UNITS_NM:
-        raise InputError(f"acquisition.unit: a bare array such as {file.name!r} has no unit of its own; expected one of {list(UNITS_NM)}, found {unit!r}")
+        raise InputError(
+            f"acquisition.unit: a bare array such as {file.name!r} has no unit of its own; expected one of"
+            f" {list(UNITS_NM)}, found {unit!r}"
+        )
     if not bare and unit is not None:
         raise InputError(f"acquisition.unit: {file.suffix} files carry their own unit; found {unit!r}; leave it out")
     if stride < 1:
         raise InputError(f"acquisition.stride: expected at least 1; found {stride}")
     if atoms is not None and file.suffix in ARRAYS:
-        raise InputError(f"acquisition.atoms: {file.suffix} files have no topology to select from; found {atoms!r}; leave it out")
+        raise InputError(
+            f"acquisition.atoms: {file.suffix} files have no topology to select from; found {atoms!r}; leave it out"
+        )
     try:
-        array, box = (_array(file), None) if file.suffix in ARRAYS else _trajectory(file, system, topology, stride, atoms)
+        array, box = (
+            (_array(file), None) if file.suffix in ARRAYS else _trajectory(file, system, topology, stride, atoms)
+        )
     except InputError:
         raise
     except ImportError as reason:
-        raise InputError(f'acquisition.path: {file.suffix} files are read with PyTables, which is not installed; pip install -e ".[h5]"') from reason
+        raise InputError(
+            f"acquisition.path: {file.suffix} files are read with PyTables, which is not installed; pip install -e"
+            ' ".[h5]"'
+        ) from reason
     except Exception as reason:
         raise InputError(f"acquisition.path: {path!r} cannot be read: {' '.join(str(reason).split())}") from reason
     if bare:
@@ -64,17 +82,23 @@ def read_frames(path: str, system: System, unit: str | None = None, topology: st
     if file.suffix in ARRAYS:
         array = array[::stride]
     if array.shape[-1] != system.size:
-        raise InputError(f"acquisition.path: expected {_atoms(system.size)} as in the system; {path!r} has {_atoms(array.shape[-1])}")
+        raise InputError(
+            f"acquisition.path: expected {_atoms(system.size)} as in the system; {path!r} has {_atoms(array.shape[-1])}"
+        )
     finite = np.isfinite(array).all(-1)
     if not finite.all():
-        raise InputError(f"acquisition.path: frame {stride * int((~finite).nonzero()[0][0])} of {path!r} has NaN or inf coordinates; remove it")
+        raise InputError(
+            f"acquisition.path: frame {stride * int((~finite).nonzero()[0][0])} of {path!r} has NaN or inf coordinates;"
+            " remove it"
+        )
     array = whole(system, np.ascontiguousarray(array, dtype=np.float32), box, repr(path))
     check_bonds(system, array, repr(path), "acquisition.path", stride)
     return torch.from_numpy(array)
 
 
 def configurations(frames: Any, system: System) -> Tensor:
-    """Configurations of `system`, (n, D), of a trajectory of mdtraj, a file, or an array (n, atoms, 3) or (n, D) of numpy or torch, in nm.
+    """Configurations of `system`, (n, D), of a trajectory of mdtraj, a file, or an array (n, atoms, 3) or (n, D) of
+    numpy or torch, in nm.
 
     Raises:
         InputError: another shape, other elements, NaN or inf, bonds far off the force field's.
@@ -89,28 +113,38 @@ def configurations(frames: Any, system: System) -> Tensor:
     x = torch.as_tensor(frames).detach().cpu().to(torch.float32)
     x = x.reshape(len(x), -1) if x.ndim == 3 else x
     if x.ndim != 2 or x.shape[1] != system.size:
-        raise InputError(f"frames: expected (n, {system.size // 3}, 3) or (n, {system.size}) coordinates in nm; found shape {tuple(x.shape)}")
+        raise InputError(
+            f"frames: expected (n, {system.size // 3}, 3) or (n, {system.size}) coordinates in nm; found shape"
+            f" {tuple(x.shape)}"
+        )
     if not x.isfinite().all():
-        raise InputError(f"frames: frame {int((~x.isfinite().all(-1)).nonzero()[0])} has NaN or inf coordinates; remove it")
+        raise InputError(
+            f"frames: frame {int((~x.isfinite().all(-1)).nonzero()[0])} has NaN or inf coordinates; remove it"
+        )
     array = whole(system, x.numpy(), box, "the frames")
     check_bonds(system, array, "the frames", "frames")
     return torch.from_numpy(array)
 
 
 def write_trajectory(folder: Path, system: System, x: Tensor) -> None:
-    """`topology.pdb` and `trajectory.dcd` of a molecule's configurations, (N, D), as mdtraj and other programs read them."""
+    """`topology.pdb` and `trajectory.dcd` of a molecule's configurations, (N, D), as mdtraj and other programs read
+    them.
+    """
     frames = mdtraj.Trajectory(x.view(len(x), -1, 3).cpu().numpy(), system.topology)
     with atomic(folder / "topology.pdb") as temporary:
         frames[0].save_pdb(str(temporary))
     with atomic(folder / "trajectory.dcd") as temporary:
         frames.save_dcd(str(temporary))
-        with temporary.open("r+b") as file:  # the two titles hold the time and what was in memory: the same frames are the same bytes
+        # The two titles hold the time and what was in memory: the same frames are the same bytes.
+        with temporary.open("r+b") as file:
             file.seek(100)
             file.write(b"REMARKS".ljust(160, b"\0"))
 
 
 def write_frame(path: Path, system: System, x: Tensor) -> Path:
-    """One configuration, (D,), as a PDB file where the system has atoms and the format the digits, else as an array; return the file."""
+    """One configuration, (D,), as a PDB file where the system has atoms and the format the digits, else as an array;
+    return the file.
+    """
     if getattr(system, "topology", None) is None or not x.abs().max() < 99:  # nm; eight columns of Å hold no -1000
         path = path.with_suffix(".npy")
         with atomic(path) as temporary:
@@ -132,31 +166,51 @@ def _array(file: Path) -> np.ndarray:
         usual = None if values is None else values[:1] if name == "weights" else torch.ones(1)
         if values is not None and not torch.allclose(values.double(), usual.double()):
             raise InputError(
-                f"acquisition.path: expected equally weighted frames at the system's temperature; {str(file)!r} has {name} from {values.min():.4g} to "
-                f"{values.max():.4g}, which are not used yet; resample it or select its frames"
+                f"acquisition.path: expected equally weighted frames at the system's temperature; {str(file)!r} has"
+                f" {name} from {values.min():.4g} to {values.max():.4g}, which are not used yet; resample it or select"
+                " its frames"
             )
     return batch.x.numpy()
 
 
-def _trajectory(file: Path, system: System, topology: str | None, stride: int, atoms: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _trajectory(
+    file: Path, system: System, topology: str | None, stride: int, atoms: str | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Coordinates, (N, D), and the vectors of the periodic box, (N, 3, 3), where there is one, in nm."""
     if file.suffix not in OWN_TOPOLOGY | TRAJECTORIES:
-        cure = "save the positions of an OpenMM State with app.PDBFile.writeFile" if file.suffix == ".xml" else "convert it with mdconvert or cpptraj"
-        raise InputError(f"acquisition.path: expected one of {', '.join(sorted(ARRAYS | OWN_TOPOLOGY | TRAJECTORIES))}; found {file.name!r}; {cure}")
+        cure = (
+            "save the positions of an OpenMM State with app.PDBFile.writeFile"
+            if file.suffix == ".xml"
+            else "convert it with mdconvert or cpptraj"
+        )
+        raise InputError(
+            f"acquisition.path: expected one of {', '.join(sorted(ARRAYS | OWN_TOPOLOGY | TRAJECTORIES))}; found"
+            f" {file.name!r}; {cure}"
+        )
     ours, index = getattr(system, "topology", None), None
     own = file.suffix in OWN_TOPOLOGY
-    theirs = mdtraj.load_topology(str(file)) if own else mdtraj.load_topology(os.path.expanduser(topology)) if topology is not None else ours
+    theirs = (
+        mdtraj.load_topology(str(file))
+        if own
+        else mdtraj.load_topology(os.path.expanduser(topology))
+        if topology is not None
+        else ours
+    )
     if theirs is None or (atoms is not None and not own and topology is None):
-        raise InputError(f"acquisition.topology: {file.suffix} files have none of their own; give the path of a PDB file of all their atoms")
+        raise InputError(
+            f"acquisition.topology: {file.suffix} files have none of their own; give the path of a PDB file of all"
+            " their atoms"
+        )
     top = {} if own else {"top": theirs}
     if atoms is not None:
         index = _select(theirs, atoms)
-        mdtraj.load(str(file), frame=0, **top)  # fails on a topology of another size, which mdtraj overlooks once it reads a selection
+        # Fails on a topology of another size, which mdtraj overlooks once it reads a selection.
+        mdtraj.load(str(file), frame=0, **top)
         theirs = theirs.subset(index)
     if 3 * theirs.n_atoms != system.size:
         raise InputError(
-            f"acquisition.atoms: expected {_atoms(system.size)} as in the system; {atoms or 'all'!r} of {str(file)!r} has {theirs.n_atoms} atoms; "
-            "select the system's"
+            f"acquisition.atoms: expected {_atoms(system.size)} as in the system; {atoms or 'all'!r} of {str(file)!r}"
+            f" has {theirs.n_atoms} atoms; select the system's"
         )
     if ours is not None:
         _agree(theirs, ours, repr(str(file)), "acquisition.path")
@@ -169,7 +223,9 @@ def _select(topology: mdtraj.Topology, atoms: str) -> np.ndarray:
     try:
         index = topology.select(atoms)
     except Exception as reason:
-        raise InputError(f"acquisition.atoms: expected an mdtraj selection such as 'protein'; found {atoms!r}") from reason
+        raise InputError(
+            f"acquisition.atoms: expected an mdtraj selection such as 'protein'; found {atoms!r}"
+        ) from reason
     if not len(index):
         raise InputError(f"acquisition.atoms: {atoms!r} selects none of the file's {topology.n_atoms} atoms")
     return index
@@ -179,17 +235,23 @@ def _agree(theirs: mdtraj.Topology, ours: mdtraj.Topology, name: str, argument: 
     for one, other in zip(theirs.atoms, ours.atoms, strict=True):
         if one.element != other.element:
             raise InputError(
-                f"{argument}: expected the system's atoms in its order; atom {other.index} is {one} ({one.element.symbol}) in {name}, "
-                f"{other} ({other.element.symbol}) in the system; select others or reorder them"
+                f"{argument}: expected the system's atoms in its order; atom {other.index} is {one}"
+                f" ({one.element.symbol}) in {name}, {other} ({other.element.symbol}) in the system; select others or"
+                " reorder them"
             )
 
 
 def _rows(array: np.ndarray, size: int, path: str) -> np.ndarray:
     array = array.reshape(len(array), -1) if array.ndim == 3 else array
     if array.ndim != 2 or size not in array.shape:
-        raise InputError(f"acquisition.path: expected {size} coordinates along one axis of {path!r}; found shape {array.shape}")
+        raise InputError(
+            f"acquisition.path: expected {size} coordinates along one axis of {path!r}; found shape {array.shape}"
+        )
     if array.shape == (size, size):
-        raise InputError(f"acquisition.path: {path!r} is square ({size} x {size}), so frames and coordinates cannot be told apart; add or drop a frame")
+        raise InputError(
+            f"acquisition.path: {path!r} is square ({size} x {size}), so frames and coordinates cannot be told apart;"
+            " add or drop a frame"
+        )
     return array if array.shape[1] == size else array.T
 
 

@@ -1,7 +1,8 @@
-"""The far side of a Bridge: a process with one OpenMM context. Run by path, so that it imports openmm and numpy, never torch.
+"""The far side of a Bridge: a process with one OpenMM context. Run by path, so that it imports openmm and numpy, never
+torch.
 
-A message is its kind, its length and its bytes. Two come first, the XML of the system and the platform with one configuration;
-every further one is a batch of float64 coordinates. Each but the first has one answer.
+A message is its kind, its length and its bytes. Two come first, the XML of the system and the platform with one
+configuration; every further one is a batch of float64 coordinates. Each but the first has one answer.
 """
 
 import os
@@ -38,7 +39,9 @@ def receive(stream: BinaryIO) -> tuple[bytes, bytearray]:
 
 
 def fastest(system, frame: np.ndarray, budget_s: float = 0.05) -> tuple[str, str]:
-    """The name of the OpenMM platform with the cheapest energy and forces of frame, (n_atoms, 3) in nm, and a line of all timings."""
+    """The name of the OpenMM platform with the cheapest energy and forces of frame, (n_atoms, 3) in nm, and a line of
+    all timings.
+    """
     import openmm
 
     cost_us, notes, row = {}, [], np.empty(1 + frame.size)
@@ -91,7 +94,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             else:
                 frames = np.frombuffer(payload).reshape(-1, system.getNumParticles(), 3)
                 answer = np.empty((len(frames), 1 + frames[0].size))
-                for i, (frame, row) in enumerate(zip(frames, answer, strict=True)):
+                for i, (frame, row) in enumerate(zip(frames, answer, strict=True)):  # noqa: B007, a failure names it
                     evaluate(context, frame, row)
         except Exception as reason:
             send(answers, f"{i}\n{reason}".encode(), FAILED)
@@ -108,7 +111,8 @@ def _end_with(parent: int) -> None:
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not come between the answers
-    # The end of the input ends an idle worker; this thread one that computes, or whose pipe a fork of the parent holds open.
+    # The end of the input ends an idle worker; this thread one that computes, or whose pipe a fork of the parent holds
+    # open.
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     with suppress(EOFError, BrokenPipeError):
         _serve(sys.stdin.buffer, answers)

@@ -11,16 +11,21 @@ from predcg.observables import Dihedrals
 from predcg.systems.particles import plain
 from predcg.systems.structure import bonded
 
-RIGID = 40.0  # kJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our choice
+# KJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our
+# choice.
+RIGID = 40.0
 
 
-def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame: list[int], kt: float) -> dict[str, list]:
+def zmatrix(
+    topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame: list[int], kt: float
+) -> dict[str, list]:
     """How a molecule is built up from three atoms, in plain numbers.
 
-    Atom i is placed at a distance from j, an angle i-j-k and a torsion i-j-k-l. Of several atoms bonded to one j the first, which has most
-    atoms behind it, gets the torsion about j-k that l defines, and the others a torsion relative to the first, whose range of ± 60 degrees about
-    a tetrahedral and ± 90 about a planar centre keeps their handedness. The torsions of peptide bonds are bounded in the same way: the
-    isomer of the first model (trans, unless it says otherwise) is the only one.
+    Atom i is placed at a distance from j, an angle i-j-k and a torsion i-j-k-l. Of several atoms bonded to one j the
+    first, which has most atoms behind it, gets the torsion about j-k that l defines, and the others a torsion relative
+    to the first, whose range of ± 60 degrees about a tetrahedral and ± 90 about a planar centre keeps their handedness.
+    The torsions of peptide bonds are bounded in the same way: the isomer of the first model (trans, unless it says
+    otherwise) is the only one.
 
     Args:
         topology, system: the molecule, one bonded piece.
@@ -49,7 +54,10 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame: 
                 order.append(i)
     if len(order) < topology.n_atoms:
         apart = topology.atom(min(set(range(topology.n_atoms)) - parent.keys()))
-        raise InputError(f"zmatrix: expected a molecule in one bonded piece; found {apart} apart from the rest; mend the bonds of the topology")
+        raise InputError(
+            f"zmatrix: expected a molecule in one bonded piece; found {apart} apart from the rest; mend the bonds of"
+            " the topology"
+        )
     behind = dict.fromkeys(order, 1)
     for i in reversed(order[3:]):
         behind[parent[i]] += behind[i]
@@ -72,13 +80,21 @@ def zmatrix(topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame: 
         bonds = [lengths[frozenset(pair)] for pair in [(a, b), (b, c), *((i, j) for i, j, _, _ in rows)]]
         angles = [bends[j, frozenset((i, k))] for i, j, k in [(a, b, c), *((i, j, k) for i, j, k, _ in rows)]]
     except KeyError as missing:
-        raise InputError(f"zmatrix: expected a harmonic term of every bond and angle; the force field has none for the atoms {missing}") from missing
-    ranges = [None if periodic else _range(torsion) for periodic, torsion in zip(free, Dihedrals(rows)(x).tolist(), strict=True)]
+        raise InputError(
+            "zmatrix: expected a harmonic term of every bond and angle; the force field has none for the atoms"
+            f" {missing}"
+        ) from missing
+    ranges = [
+        None if periodic else _range(torsion)
+        for periodic, torsion in zip(free, Dihedrals(rows)(x).tolist(), strict=True)
+    ]
     return {"atoms": rows, "bonds": bonds, "angles": angles, "ranges": ranges, "folds": folds}
 
 
 def _springs(system: openmm.System, kt: float) -> tuple[dict, dict]:
-    """[centre, thermal width] of every bond, by its two atoms, and of every angle, by its middle and its two outer atoms."""
+    """[centre, thermal width] of every bond, by its two atoms, and of every angle, by its middle and its two outer
+    atoms.
+    """
     lengths, bends = {}, {}
     for force in system.getForces():
         if isinstance(force, openmm.HarmonicBondForce):
@@ -87,7 +103,8 @@ def _springs(system: openmm.System, kt: float) -> tuple[dict, dict]:
         if isinstance(force, openmm.HarmonicAngleForce):
             for i, j, k, angle, strength in map(force.getAngleParameters, range(force.getNumAngles())):
                 width = math.sqrt(kt / plain(strength))
-                # About a straight line the angle's density is sin θ times a Gaussian, whose top is one width away from it.
+                # About a straight line the angle's density is sin θ times a Gaussian, whose top is one width away from
+                # it.
                 bends[j, frozenset((i, k))] = [min(plain(angle), math.pi - width), width]
     return lengths, bends
 

@@ -10,6 +10,19 @@ from predcg.training.stochastic import Converged, Newton, RobbinsMonro
 from predcg.training.tempering import Tempering
 
 __all__ = [
-    "BEST", "LAST", "AdaptiveTempering", "Converged", "LogZBounds", "Newton", "RobbinsMonro", "Tempering", "Training", "check_logger",
-    "check_optimizer", "check_trainer", "fit", "read_checkpoint", "read_history",
-]  # fmt: skip
+    "BEST",
+    "LAST",
+    "AdaptiveTempering",
+    "Converged",
+    "LogZBounds",
+    "Newton",
+    "RobbinsMonro",
+    "Tempering",
+    "Training",
+    "check_logger",
+    "check_optimizer",
+    "check_trainer",
+    "fit",
+    "read_checkpoint",
+    "read_history",
+]

@@ -39,7 +39,9 @@ class Overlap(NamedTuple):
 
     @property
     def kl(self) -> float:
-        """KL(q(x, z) || p_β(x) r(z|x)) = log Z(β) - E_q log w, with log Z from the same draws: never negative, and too small where they are too few."""
+        """KL(q(x, z) || p_β(x) r(z|x)) = log Z(β) - E_q log w, with log Z from the same draws: never negative, and too
+        small where they are too few.
+        """
         return self.log_z[0] - self.log_w.mean().item()
 
     def effective_sample_size(self, rise: float) -> float:
@@ -49,7 +51,9 @@ class Overlap(NamedTuple):
     def log_ratio(self, rise: float) -> tuple[float, float]:
         """log Z(β + Δβ) / Z(β) = log Σ w e^{-Δβ u} / Σ w, and its standard error by the delta method."""
         after = self.log_w - rise * self.u
-        return (after.logsumexp(0) - self.log_w.logsumexp(0)).item(), (after.softmax(0) - self.log_w.softmax(0)).norm().item()
+        return (after.logsumexp(0) - self.log_w.logsumexp(0)).item(), (
+            after.softmax(0) - self.log_w.softmax(0)
+        ).norm().item()
 
     def growth(self, rise: float) -> float:
         """c = [log Z(β + Δβ) / Z(β) + Δβ E_q u] / max(KL, 1 nat): what the rise adds to the divergence, relative to it.
@@ -65,7 +69,9 @@ class Overlap(NamedTuple):
 
 @torch.no_grad()
 def overlap(model: Model, system: System, beta: float, draws: int) -> Overlap:
-    """Fresh draws of the model, each with one energy. Those without a finite one weigh nothing in log Z and are left out of all else."""
+    """Fresh draws of the model, each with one energy. Those without a finite one weigh nothing in log Z and are left
+    out of all else.
+    """
     z, log_latent = sample_with_log_prob(model.latent(), (draws,))
     x, log_decoder = sample_with_log_prob(model.decoder(z))
     u = system.unchecked(x).double()
@@ -119,9 +125,13 @@ class AdaptiveTempering(pl.Callback):
         if not 0 < start <= 1:
             raise InputError(f"start: expected a number in (0, 1]; found {start}")
         if not (growth > 1 and increment > 0 and threshold > 0):
-            raise InputError(f"growth, increment, threshold: expected > 1, > 0, > 0; found {growth}, {increment}, {threshold}")
+            raise InputError(
+                f"growth, increment, threshold: expected > 1, > 0, > 0; found {growth}, {increment}, {threshold}"
+            )
         if not 1 <= block <= steps <= most:
-            raise InputError(f"block, steps, most: expected 1 <= block <= steps <= most; found {block}, {steps}, {most}")
+            raise InputError(
+                f"block, steps, most: expected 1 <= block <= steps <= most; found {block}, {steps}, {most}"
+            )
         if draws < EFFECTIVE:
             raise InputError(f"draws: expected at least {EFFECTIVE}; found {draws}")
         self.start, self.growth, self.increment, self.threshold = start, growth, increment, threshold
@@ -141,7 +151,12 @@ class AdaptiveTempering(pl.Callback):
         direct, error = seen.log_z
         if state["raised"] == 0:
             state |= {"log_z": direct, "variance": error**2}
-        log = {"tempering/beta": beta, "tempering/kl": seen.kl, "sample/log_z_direct": direct, "sample/log_z_direct_error": error}
+        log = {
+            "tempering/beta": beta,
+            "tempering/kl": seen.kl,
+            "sample/log_z_direct": direct,
+            "sample/log_z_direct_error": error,
+        }
         log |= {"sample/log_z": state["log_z"], "sample/log_z_error": math.sqrt(state["variance"])}
         if beta < 1:
             log |= self._attempt(seen, module, step)
@@ -166,13 +181,23 @@ class AdaptiveTempering(pl.Callback):
         rise, shrunk = largest, 0
         while not (allowed := self._allowed(seen, rise)) and rise * SHRINK >= largest * SMALLEST:
             rise, shrunk = rise * SHRINK, shrunk + 1
-        growth, effective, forced = seen.growth(rise), seen.effective_sample_size(rise), not allowed and step - state["changed"] >= self.most
+        growth, effective, forced = (
+            seen.growth(rise),
+            seen.effective_sample_size(rise),
+            not allowed and step - state["changed"] >= self.most,
+        )
         if allowed or forced:
             ratio, error = seen.log_ratio(rise)
             module.objective.temper(1.0 if rise == 1 - beta else beta + rise)
             state |= {"changed": step, "least": math.inf, "raised": state["raised"] + 1}
             state |= {"log_z": state["log_z"] + ratio, "variance": state["variance"] + error**2}
-        made = {"rise": rise * (allowed or forced), "growth": growth, "effective_sample_size": effective, "shrunk": shrunk, "forced": int(forced)}
+        made = {
+            "rise": rise * (allowed or forced),
+            "growth": growth,
+            "effective_sample_size": effective,
+            "shrunk": shrunk,
+            "forced": int(forced),
+        }
         return {f"tempering/{name}": value for name, value in made.items()}
 
     def _allowed(self, seen: Overlap, rise: float) -> bool:

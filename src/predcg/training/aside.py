@@ -9,7 +9,8 @@ import torch
 
 @contextmanager
 def aside(name: str, step: int) -> Iterator[None]:
-    """Inside, torch draws from a stream of its own, which follows from the training's seed, the name of what draws, and the step.
+    """Inside, torch draws from a stream of its own, which follows from the training's seed, the name of what draws, and
+    the step.
 
     So what is looked at along the way, and how often, changes nothing of the training.
 

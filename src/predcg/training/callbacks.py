@@ -21,7 +21,10 @@ class RandomState(pl.Callback):
     """Keeps the state of torch's generators in the checkpoint, so that a resumed run draws what it would have drawn."""
 
     def state_dict(self) -> dict[str, Tensor | list[Tensor]]:
-        return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+        return {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
 
     def load_state_dict(self, state: dict[str, Tensor | list[Tensor]]) -> None:
         self._state = state
@@ -32,12 +35,15 @@ class RandomState(pl.Callback):
             torch.set_rng_state(self._state["cpu"].cpu())
             if self._state["cuda"]:
                 torch.cuda.set_rng_state_all([state.cpu() for state in self._state["cuda"]])
-        if trainer.global_rank > 0:  # every process needs noise of its own, and the checkpoint knows the first one's only
+        # Every process needs noise of its own, and the checkpoint knows the first one's only.
+        if trainer.global_rank > 0:
             torch.manual_seed(int(torch.randint(2**62, ())) + trainer.global_rank)
 
 
 class Evaluations(pl.Callback):
-    """Keeps the count of energy evaluations whole where averages of weights take the model's place, with buffers of an earlier step: in checkpoints, at validations, at the end."""
+    """Keeps the count of energy evaluations whole where averages of weights take the model's place, with buffers of an
+    earlier step: in checkpoints, at validations, at the end.
+    """
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: Training, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"]["system.evaluations"] = module.system.evaluations.clone()
@@ -55,8 +61,9 @@ class Evaluations(pl.Callback):
 class WholeEpochs(pl.Callback):
     """Has a resumed training begin a new epoch.
 
-    A checkpoint is written at the end of an epoch, while Lightning's counters still say that it goes on: resumed from them, it would end once more,
-    and without held-out frames after one further step, so that all later epochs ended one step late.
+    A checkpoint is written at the end of an epoch, while Lightning's counters still say that it goes on: resumed from
+    them, it would end once more, and without held-out frames after one further step, so that all later epochs ended one
+    step late.
     """
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -68,7 +75,9 @@ class WholeEpochs(pl.Callback):
 
 
 class RowsFirst(pl.Callback):
-    """Has the loggers write before each checkpoint: a run that was killed between the two logs again what the checkpoint does not know, and loses nothing."""
+    """Has the loggers write before each checkpoint: a run that was killed between the two logs again what the
+    checkpoint does not know, and loses nothing.
+    """
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in trainer.loggers:
@@ -76,13 +85,16 @@ class RowsFirst(pl.Callback):
 
 
 class Best(ModelCheckpoint):
-    """Keeps `folder`/best.ckpt, of the epochs at β = 1 that with the highest bound of the held-out frames; the prior, which says nothing of frames, is not in it.
+    """Keeps `folder`/best.ckpt, of the epochs at β = 1 that with the highest bound of the held-out frames; the prior,
+    which says nothing of frames, is not in it.
 
     Bounds of tempered targets are not comparable with each other.
     """
 
     def __init__(self, folder: Path):
-        super().__init__(folder, "best", "val/bound", mode="max", save_on_train_epoch_end=True, enable_version_counter=False)
+        super().__init__(
+            folder, "best", "val/bound", mode="max", save_on_train_epoch_end=True, enable_version_counter=False
+        )
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         return bool(trainer.lightning_module.objective.beta == 1) and super().check_monitor_top_k(trainer, current)
@@ -103,16 +115,18 @@ class LogZBounds(pl.Callback):
         with aside("bounds", trainer.global_step):
             exact = module.system.sample(self.draws)
             bounds = log_z_bounds(module.model, module.system, exact, self.draws, self.samples)
-        # Straight to the loggers: what Lightning collects reaches them only after the checkpoint of this step, too late for a kill between.
+        # Straight to the loggers: what Lightning collects reaches them only after the checkpoint of this step, too late
+        # for a kill between.
         for logger in trainer.loggers:
             logger.log_metrics({f"sample/{name}": value for name, value in bounds.items()}, trainer.global_step)
 
 
 class Snapshots(pl.Callback):
-    """Keeps the model, with β and the count of energy evaluations, as `folder`/step=<n>.pt (see predcg.results.Snapshot).
+    """Keeps the model, with β and the count of energy evaluations, as `folder`/step=<n>.pt (see
+    predcg.results.Snapshot).
 
-    Not Lightning's ModelCheckpoint: that names a file by the step of the last validation, without its callbacks it forgets
-    averages of the weights, and with them it keeps the optimiser and the objective's buffers too.
+    Not Lightning's ModelCheckpoint: that names a file by the step of the last validation, without its callbacks it
+    forgets averages of the weights, and with them it keeps the optimiser and the objective's buffers too.
 
     Args:
         folder: where they go.
@@ -123,12 +137,18 @@ class Snapshots(pl.Callback):
         self.folder, self.every = folder, every
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Training, outputs: Any, batch: Any, index: int) -> None:
-        if trainer.is_global_zero and (trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps):
+        if trainer.is_global_zero and (
+            trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
+        ):
             checkpoint = {"state_dict": module.state_dict()}
             for callback in trainer.callbacks:
                 if isinstance(callback, WeightAveraging):
                     callback.on_save_checkpoint(trainer, module, checkpoint)
-            weights = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items() if name.startswith("model.")}
+            weights = {
+                name.removeprefix("model."): value
+                for name, value in checkpoint["state_dict"].items()
+                if name.startswith("model.")
+            }
             content = {"model": weights, "beta": module.objective.beta, "evaluations": module.system.evaluations}
             write_tensors(self.folder / f"step={trainer.global_step}.pt", content)
 
@@ -151,7 +171,9 @@ class Progress(pl.callbacks.ProgressBar):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Training, outputs: Any, batch: Any, index: int) -> None:
         if trainer.global_step % trainer.log_every_n_steps == 0:
-            self._bar.set_postfix(loss=f"{outputs['loss'].item():.3f}", beta=f"{module.objective.beta.item():.3g}", refresh=False)
+            self._bar.set_postfix(
+                loss=f"{outputs['loss'].item():.3f}", beta=f"{module.objective.beta.item():.3g}", refresh=False
+            )
         self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_end(self, trainer: pl.Trainer, module: Training) -> None:

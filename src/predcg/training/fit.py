@@ -77,7 +77,8 @@ def fit(
         built.profiler = _Unmeasured()
     batches, held_out_batches = Loader(data.train, batch_size, epoch_steps), Once(data.test) if held_out else None
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-        multiprocessing.set_start_method("spawn", force=True)  # joblib's workers have one of their own, which children of theirs do not know
+        # Joblib's workers have one of their own, which children of theirs do not know.
+        multiprocessing.set_start_method("spawn", force=True)
     try:
         built.fit(module, batches, held_out_batches, ckpt_path=last if last.exists() else None, weights_only=True)
     except SystemExit as ctrl_c:  # which is what Lightning makes of it
@@ -85,7 +86,9 @@ def fit(
 
 
 class _InPlace(TorchCheckpointIO):
-    """Writes a checkpoint beside its place: Lightning's own goes by the temporary folder, from which on another disk it is copied, not renamed."""
+    """Writes a checkpoint beside its place: Lightning's own goes by the temporary folder, from which on another disk it
+    is copied, not renamed.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         write_tensors(Path(path), checkpoint)

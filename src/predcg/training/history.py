@@ -21,7 +21,9 @@ class History(Logger):
     def __init__(self, path: Path):
         super().__init__()
         self.path = Path(path)
-        self.rows: dict[int, dict[str, float]] = {row["step"]: row for row in read(self.path)} if self.path.exists() else {}
+        self.rows: dict[int, dict[str, float]] = (
+            {row["step"]: row for row in read(self.path)} if self.path.exists() else {}
+        )
 
     @property
     def name(self) -> str:

@@ -12,12 +12,14 @@ from predcg.batch import Batch
 class Loader:
     """One epoch of `steps` minibatches: shuffled passes over the frames, one after another.
 
-    The order follows from torch's seed; its state is in Lightning's checkpoint. Several processes draw the same order and
-    take turns at its frames. Without frames, every step gets the empty batch: objectives of the energy alone need no more.
+    The order follows from torch's seed; its state is in Lightning's checkpoint. Several processes draw the same order
+    and take turns at its frames. Without frames, every step gets the empty batch: objectives of the energy alone need
+    no more.
 
-    Where weights are unequal and a step takes fewer frames than there are, a pass is N draws in proportion to the weights, and these draws weigh the
-    same (systematic resampling: a frame of k times the mean weight comes up k times, give or take one). So the mean of a loss over minibatches is its
-    weighted mean over all frames, which it is not where every minibatch normalises its weights for itself.
+    Where weights are unequal and a step takes fewer frames than there are, a pass is N draws in proportion to the
+    weights, and these draws weigh the same (systematic resampling: a frame of k times the mean weight comes up k times,
+    give or take one). So the mean of a loss over minibatches is its weighted mean over all frames, which it is not
+    where every minibatch normalises its weights for itself.
 
     Args:
         batch: all frames.
@@ -48,7 +50,9 @@ class Loader:
         while yielded < self.steps:
             order = torch.randperm(n, generator=generator)
             if resampled:
-                order = torch.searchsorted(upto, (order + torch.rand((), generator=generator, dtype=upto.dtype)) / n * upto[-1]).clamp_max(n - 1)
+                order = torch.searchsorted(
+                    upto, (order + torch.rand((), generator=generator, dtype=upto.dtype)) / n * upto[-1]
+                ).clamp_max(n - 1)
             for chunk in order[rank::world].split(self.batch_size) if n else (order,):
                 if yielded < self.steps:
                     yielded += 1

@@ -40,7 +40,8 @@ class Training(pl.LightningModule):
         self.optimizer, self.scheduler = optimizer, scheduler
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Forty times a step Lightning notes which hook is running; torch would look each time whether that is a parameter.
+        # Forty times a step Lightning notes which hook is running; torch would look each time whether that is a
+        # parameter.
         if name == "_current_fx_name":
             object.__setattr__(self, name, value)
         else:
@@ -50,27 +51,41 @@ class Training(pl.LightningModule):
         loss, values = self._measure(batch)
         value = loss.item()
         if not math.isfinite(value):
-            raise FloatingPointError(f"loss is {value} at step {self.global_step}; lower the learning rate or temper from a smaller beta")
+            raise FloatingPointError(
+                f"loss is {value} at step {self.global_step}; lower the learning rate or temper from a smaller beta"
+            )
         if self.global_step % self.trainer.log_every_n_steps == 0:
             # Not self.log: it costs as much as a small network's step, and counts steps anew after a resume.
             for logger in self.trainer.loggers:
-                logger.log_metrics({f"train/{name}": number.item() for name, number in values.items()}, self.global_step)
+                logger.log_metrics(
+                    {f"train/{name}": number.item() for name, number in values.items()}, self.global_step
+                )
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         with aside("held out", self.global_step):
             _, values = self._measure(batch)
-        self.log_dict({f"val/{name}": value for name, value in values.items()} | {"step": float(self.global_step)}, batch_size=1, sync_dist=True)
+        self.log_dict(
+            {f"val/{name}": value for name, value in values.items()} | {"step": float(self.global_step)},
+            batch_size=1,
+            sync_dist=True,
+        )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
-        # Lightning searches every batch for tensors to move; on a CPU there are none, and the search costs as much as a layer.
+        # Lightning searches every batch for tensors to move; on a CPU there are none, and the search costs as much as a
+        # layer.
         return batch if batch.x.device == device else super().transfer_batch_to_device(batch, device, index)
 
     def _measure(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         terms = self.objective(self.model, self.system, batch)
         log_prior = self.prior(self.model.latent, self.model.decoder)
         loss = terms.loss - log_prior
-        shown = {"loss": loss.detach(), "bound": -terms.loss.detach(), "log_prior": log_prior.detach(), "beta": self.objective.beta}
+        shown = {
+            "loss": loss.detach(),
+            "bound": -terms.loss.detach(),
+            "log_prior": log_prior.detach(),
+            "beta": self.objective.beta,
+        }
         return loss, terms.log | shown
 
     def configure_optimizers(self) -> dict | Optimizer:

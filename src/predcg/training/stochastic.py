@@ -27,17 +27,22 @@ class RobbinsMonro(LambdaLR):
     [0.5]
     """
 
-    def __init__(self, optimizer: Optimizer, alpha: PositiveFloat, offset: PositiveFloat, power: Annotated[float, Gt(0.5), Le(1)]):
+    def __init__(
+        self, optimizer: Optimizer, alpha: PositiveFloat, offset: PositiveFloat, power: Annotated[float, Gt(0.5), Le(1)]
+    ):
         if not (alpha > 0 and offset > 0 and 0.5 < power <= 1):
-            raise InputError(f"scheduler: expected alpha > 0, offset > 0, ½ < power <= 1; found {alpha}, {offset}, {power}")
+            raise InputError(
+                f"scheduler: expected alpha > 0, offset > 0, ½ < power <= 1; found {alpha}, {offset}, {power}"
+            )
         super().__init__(optimizer, lambda step: alpha / (step + offset) ** power)
 
 
 class Newton(pl.Callback):
-    """Turns gradients into Newton steps of the complete data: (I + Λ)⁻¹ ∇L, with I a density's Fisher information and Λ the prior's curvature.
+    """Turns gradients into Newton steps of the complete data: (I + Λ)⁻¹ ∇L, with I a density's Fisher information and Λ
+    the prior's curvature.
 
-    For densities that know their information: see Density.information. With a learning rate of 1 and an exact E-step these
-    are the steps of EM itself; they converge at a rate that does not depend on the parametrisation.
+    For densities that know their information: see Density.information. With a learning rate of 1 and an exact E-step
+    these are the steps of EM itself; they converge at a rate that does not depend on the parametrisation.
 
     Args:
         every: steps for which the information is kept.
@@ -67,7 +72,8 @@ class Newton(pl.Callback):
 
 
 class Converged(pl.Callback):
-    """Ends the training when the means of all parameters over two successive windows of steps differ by less than a tolerance.
+    """Ends the training when the means of all parameters over two successive windows of steps differ by less than a
+    tolerance.
 
     Args:
         window: steps in each mean.
@@ -79,7 +85,9 @@ class Converged(pl.Callback):
 
     def __init__(self, window: PositiveInt, tolerance: PositiveFloat):
         if window < 1 or not tolerance > 0:
-            raise InputError(f"window, tolerance: expected at least 1 and a positive number; found {window}, {tolerance}")
+            raise InputError(
+                f"window, tolerance: expected at least 1 and a positive number; found {window}, {tolerance}"
+            )
         self.window, self.tolerance = window, tolerance
         self._state = {"sum": torch.zeros(()), "last": None, "steps": 0, "converged": False}
 

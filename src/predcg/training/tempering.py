@@ -29,7 +29,14 @@ class Tempering(pl.Callback):
     >>> tempering = Tempering(start=0.1, growth=2.0, increment=0.3, steps=10)  # 0.1, 0.2, 0.4, 0.7, 1
     """
 
-    def __init__(self, start: Beta, growth: GrowthFactor, increment: PositiveFloat, steps: PositiveInt, first_steps: NonNegativeInt | None = None):
+    def __init__(
+        self,
+        start: Beta,
+        growth: GrowthFactor,
+        increment: PositiveFloat,
+        steps: PositiveInt,
+        first_steps: NonNegativeInt | None = None,
+    ):
         if not 0 < start <= 1:
             raise InputError(f"start: expected a number in (0, 1]; found {start}")
         if not (growth > 1 and increment > 0 and steps >= 1):
@@ -41,7 +48,12 @@ class Tempering(pl.Callback):
         if trainer.global_step == 0:
             module.objective.temper(self.start)
             if trainer.max_steps <= (needed := self._needed()):
-                log.warning("tempering: β reaches 1 after %d steps, and there are %d; choose more steps, or a larger growth or increment", needed, trainer.max_steps)
+                log.warning(
+                    "tempering: β reaches 1 after %d steps, and there are %d; choose more steps, or a larger growth or"
+                    " increment",
+                    needed,
+                    trainer.max_steps,
+                )
 
     def _raised(self, beta: float) -> float:
         return min(1.0, self.growth * beta, beta + self.increment)

@@ -8,4 +8,15 @@ from predcg.transforms.rigid_frame import RigidFrame
 from predcg.transforms.superposition import Superposition
 from predcg.transforms.transform import Chain, Identity, Transform
 
-__all__ = ["Capped", "Chain", "Harmonics", "Identity", "InternalCoordinates", "RigidFrame", "Superposition", "Transform", "Unit", "Whitening"]
+__all__ = [
+    "Capped",
+    "Chain",
+    "Harmonics",
+    "Identity",
+    "InternalCoordinates",
+    "RigidFrame",
+    "Superposition",
+    "Transform",
+    "Unit",
+    "Whitening",
+]

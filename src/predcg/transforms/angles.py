@@ -8,7 +8,8 @@ from predcg.transforms.transform import Transform
 
 
 class Harmonics(Transform):
-    """cos n t and sin n t of the first coordinates, angles t: bounded, without a seam, and without a way back. The other coordinates are left out.
+    """cos n t and sin n t of the first coordinates, angles t: bounded, without a seam, and without a way back. The
+    other coordinates are left out.
 
     Args:
         folds: n of each angle.

@@ -8,10 +8,11 @@ from predcg.transforms.transform import Transform
 
 
 class Capped(Transform):
-    """y = x; on the way back from gradients, those of single samples are at most `cap` times the batch's median in length.
+    """y = x; on the way back from gradients, those of single samples are at most `cap` times the batch's median in
+    length.
 
-    One clash among a thousand samples has a gradient that outweighs all others. Stands in the chain of a decoder's transforms where lengths of gradients
-    are comparable: after InternalCoordinates a sample's is about √D.
+    One clash among a thousand samples has a gradient that outweighs all others. Stands in the chain of a decoder's
+    transforms where lengths of gradients are comparable: after InternalCoordinates a sample's is about √D.
 
     Args:
         cap: longest gradient, in units of the median over the batch.

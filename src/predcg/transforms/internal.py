@@ -15,12 +15,13 @@ BOUNDED = 0.15  # rad: width of bounded torsions, which no single term of a forc
 
 
 class InternalCoordinates(Transform):
-    """Cartesian x to y = periodic torsions in rad, then bonds, angles and bounded torsions as real numbers of order 1, (..., 3n) to (..., 3n - 6).
+    """Cartesian x to y = periodic torsions in rad, then bonds, angles and bounded torsions as real numbers of order 1,
+    (..., 3n) to (..., 3n - 6).
 
-    With thermal widths σ: a bond is r/r0 - δ r0/r = 1 - δ + σ y / r0, linear near r0 and positive everywhere; an angle or a bounded torsion
-    is a logistic function onto its interval with slope σ at its centre. Periodic torsions are on (-π, π]. The volume element is
-    dx = Π r² sin θ · dr dθ dτ · 8π² d(translation), in the gauge of RigidFrame. The density of what is outside of an interval, such as
-    the wrong handedness, is zero.
+    With thermal widths σ: a bond is r/r0 - δ r0/r = 1 - δ + σ y / r0, linear near r0 and positive everywhere; an angle
+    or a bounded torsion is a logistic function onto its interval with slope σ at its centre. Periodic torsions are on
+    (-π, π]. The volume element is dx = Π r² sin θ · dr dθ dτ · 8π² d(translation), in the gauge of RigidFrame. The
+    density of what is outside of an interval, such as the wrong handedness, is zero.
 
     Args:
         frame: atoms (a, b, c), b bonded to both others.
@@ -29,7 +30,8 @@ class InternalCoordinates(Transform):
     Raises:
         InputError: an atom that is placed before those which it is placed from.
 
-    >>> h2o2 = {"atoms": [[3, 2, 1, 0]], "bonds": [[0.1, 0.01], [0.15, 0.01], [0.1, 0.01]], "angles": [[1.7, 0.1], [1.7, 0.1]], "ranges": [None]}
+    >>> bonds, angles = [[0.1, 0.01], [0.15, 0.01], [0.1, 0.01]], [[1.7, 0.1], [1.7, 0.1]]
+    >>> h2o2 = {"atoms": [[3, 2, 1, 0]], "bonds": bonds, "angles": angles, "ranges": [None]}
     >>> x = InternalCoordinates([0, 1, 2], h2o2).inv(torch.tensor([math.pi / 2, 0.0, 0.0, 0.0, 0.0, 0.0]))
     >>> Distances([[1, 2]])(x), Dihedrals([[0, 1, 2, 3]])(x)
     (tensor([0.1500]), tensor([1.5708]))
@@ -44,12 +46,21 @@ class InternalCoordinates(Transform):
         self.dihedrals = Dihedrals(rows)
         periodic = torch.tensor([bounds is None for bounds in zmatrix["ranges"]], dtype=torch.bool)
         bounds = [bounds for bounds in zmatrix["ranges"] if bounds is not None]
-        low, high = zip(*([0.0, math.pi] for _ in zmatrix["angles"]), *([centre - half, centre + half] for centre, half in bounds), strict=True)
+        low, high = zip(
+            *([0.0, math.pi] for _ in zmatrix["angles"]),
+            *([centre - half, centre + half] for centre, half in bounds),
+            strict=True,
+        )
         centre, width = zip(*zmatrix["angles"], *([centre, BOUNDED] for centre, _ in bounds), strict=True)
-        constants = {"length": [length for length, _ in zmatrix["bonds"]], "stretch": [width for _, width in zmatrix["bonds"]]}
+        constants = {
+            "length": [length for length, _ in zmatrix["bonds"]],
+            "stretch": [width for _, width in zmatrix["bonds"]],
+        }
         for name, values in (constants | {"low": low, "high": high, "centre": centre, "width": width}).items():
             self.register_buffer(f"_{name}", torch.tensor(values, dtype=torch.float64), persistent=False)
-        self.register_buffer("_torsions", torch.cat([periodic.nonzero(), (~periodic).nonzero()]).squeeze(-1), persistent=False)
+        self.register_buffer(
+            "_torsions", torch.cat([periodic.nonzero(), (~periodic).nonzero()]).squeeze(-1), persistent=False
+        )
         self.register_buffer("_back", self._torsions.argsort(), persistent=False)
         self.periodic = int(periodic.sum())
         self._place(rows, [a, b, c])
@@ -59,18 +70,28 @@ class InternalCoordinates(Transform):
         place, level = {atom: at for at, atom in enumerate(frame)}, dict.fromkeys(frame, 0)
         for i, j, k, l in rows:
             if not level.keys() >= {j, k, l}:
-                raise InputError(f"zmatrix: expected atoms placed after those they are placed from; found {[i, j, k, l]} too early; sort the rows")
+                raise InputError(
+                    f"zmatrix: expected atoms placed after those they are placed from; found {[i, j, k, l]} too early;"
+                    " sort the rows"
+                )
             level[i] = 1 + max(level[j], level[k], level[l])
         self._levels = []
         for depth in range(1, 1 + max(level.values())):
             these = [at for at, row in enumerate(rows) if level[row[0]] == depth]
-            self._levels.append((torch.tensor(these), *(torch.tensor([place[rows[at][column]] for at in these]) for column in (1, 2, 3))))
+            self._levels.append(
+                (
+                    torch.tensor(these),
+                    *(torch.tensor([place[rows[at][column]] for at in these]) for column in (1, 2, 3)),
+                )
+            )
             place |= {rows[at][0]: len(place) + count for count, at in enumerate(these)}
         self._order = torch.tensor([place[atom] for atom in range(len(place))])
 
     def width(self, size: int) -> int:
         if size != 3 * len(self._order):
-            raise InputError(f"zmatrix: expected one row for each of {size // 3} atoms but three; found {len(self._order) - 3}")
+            raise InputError(
+                f"zmatrix: expected one row for each of {size // 3} atoms but three; found {len(self._order) - 3}"
+            )
         return size - 6
 
     def forward_shape(self, shape: Size) -> Size:
@@ -80,7 +101,9 @@ class InternalCoordinates(Transform):
         return Size((*shape[:-1], shape[-1] + 6))
 
     def _constants(self, y: Tensor) -> tuple[Tensor, ...]:
-        return tuple(getattr(self, f"_{name}").to(y) for name in ("length", "stretch", "low", "high", "centre", "width"))
+        return tuple(
+            getattr(self, f"_{name}").to(y) for name in ("length", "stretch", "low", "high", "centre", "width")
+        )
 
     def _call(self, x: Tensor) -> Tensor:
         return self._measure(x)[0]
@@ -97,7 +120,12 @@ class InternalCoordinates(Transform):
         share, middle = (values - low) / (high - low), (centre - low) / (high - low)
         slope = width / ((high - low) * middle * (1 - middle))
         inside = ((share > 0) & (share < 1)).all(-1)
-        return torch.cat([free, stretched, (torch.logit(share, eps=torch.finfo(x.dtype).eps) - torch.logit(middle)) / slope], -1), inside
+        return (
+            torch.cat(
+                [free, stretched, (torch.logit(share, eps=torch.finfo(x.dtype).eps) - torch.logit(middle)) / slope], -1
+            ),
+            inside,
+        )
 
     def _inverse(self, y: Tensor) -> Tensor:
         return self.back_and_ladj(y)[0]
@@ -118,7 +146,9 @@ class InternalCoordinates(Transform):
         logit = torch.logit(middle) + slope * bounded
         values = low + (high - low) * torch.sigmoid(logit)
         bends, turns = values.tensor_split([len(length) - 1], -1)
-        log_det = (0.5 * stretch * (1 + w / root)).log().sum(-1) + (logsigmoid(logit) + logsigmoid(-logit) + (slope * (high - low)).log()).sum(-1)
+        log_det = (0.5 * stretch * (1 + w / root)).log().sum(-1) + (
+            logsigmoid(logit) + logsigmoid(-logit) + (slope * (high - low)).log()
+        ).sum(-1)
         # Not the sine of the angle itself, which next to π rounds to a negative number.
         sine = (math.pi * torch.sigmoid(-logit[..., : bends.shape[-1]].abs())).sin()
         log_det = log_det + 2 * r.log().sum(-1) + sine.log().sum(-1) + math.log(8 * math.pi**2)

@@ -30,13 +30,17 @@ class RigidFrame(Transform):
 
     def __init__(self, atoms: list[NonNegativeInt]):
         if atoms is None or len(set(atoms)) != 3 or min(atoms) < 0:
-            raise InputError(f"atoms: expected three different atom indices; found {atoms if atoms is None else list(atoms)}")
+            raise InputError(
+                f"atoms: expected three different atom indices; found {atoms if atoms is None else list(atoms)}"
+            )
         super().__init__()
         self.a, self.b, self.c = atoms
 
     def width(self, size: int) -> int:
         if size < 9 or max(self.a, self.b, self.c) >= size // 3:
-            raise InputError(f"atoms: expected indices below the number of atoms, {size // 3}; found {[self.a, self.b, self.c]}")
+            raise InputError(
+                f"atoms: expected indices below the number of atoms, {size // 3}; found {[self.a, self.b, self.c]}"
+            )
         return size - 6
 
     def forward_shape(self, shape: torch.Size) -> torch.Size:

@@ -30,10 +30,10 @@ COMPILE_PAIRS = 1_000_000 * 484
 class Batched:
     """Energies and gradients of any number of configurations, from one fused pass.
 
-    Configurations are padded to blocks and computed in chunks that fit the cache (CPU) or the memory (GPU). `expect` says
-    that many are coming: the chunk is then compiled, once for each shape, and its gradient is compared with the
-    interpreter's on strongly perturbed geometries (torch's compiler can drop a force). Where the compiler is missing, fails
-    or disagrees, the interpreter goes on, with one warning.
+    Configurations are padded to blocks and computed in chunks that fit the cache (CPU) or the memory (GPU). `expect`
+    says that many are coming: the chunk is then compiled, once for each shape, and its gradient is compared with the
+    interpreter's on strongly perturbed geometries (torch's compiler can drop a force). Where the compiler is missing,
+    fails or disagrees, the interpreter goes on, with one warning.
 
     Args:
         system: see ForceField.
@@ -47,12 +47,16 @@ class Batched:
         self._expected = 0
 
     def expect(self, evaluations: int) -> None:
-        """Announce how many evaluations are coming; whether compiled code is used follows from them alone, not from what was announced or compiled before."""
+        """Announce how many evaluations are coming; whether compiled code is used follows from them alone, not from
+        what was announced or compiled before.
+        """
         self._expected = evaluations
 
     @torch.no_grad()  # also when called outside of autograd: a change of mode would compile again
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies in kJ/mol, (n,), and gradients in kJ/mol/nm, (n, D), of x in nm, (n, D), in the precision of x and on its device."""
+        """Energies in kJ/mol, (n,), and gradients in kJ/mol/nm, (n, D), of x in nm, (n, D), in the precision of x and
+        on its device.
+        """
         energies, gradients = x.new_empty(len(x)), torch.empty_like(x)
         chunk = self.chunk(x)
         for begin in range(0, len(x), chunk):
@@ -68,7 +72,10 @@ class Batched:
         chunk = self.chunk(x)
         parts = [self._forcefield(x)(_blocks(x[begin : begin + chunk], chunk))[0] for begin in range(0, len(x), chunk)]
         columns = zip(*parts, strict=True) if parts else [[x.new_empty(0)]] * len(TERMS)
-        return {name: torch.cat([values.flatten() for values in column])[: len(x)] for name, column in zip(TERMS, columns, strict=True)}
+        return {
+            name: torch.cat([values.flatten() for values in column])[: len(x)]
+            for name, column in zip(TERMS, columns, strict=True)
+        }
 
     def chunk(self, x: Tensor) -> int:
         """How many configurations are computed at a time: a power of two, so that few shapes are ever compiled."""
@@ -100,7 +107,9 @@ class Batched:
 
 
 def _blocks(x: Tensor, chunk: int) -> Tensor:
-    """Blocks side by side, (K, 3, n_atoms, W), of x, (n, D), filled up to the chunk with copies of the first configuration."""
+    """Blocks side by side, (K, 3, n_atoms, W), of x, (n, D), filled up to the chunk with copies of the first
+    configuration.
+    """
     lanes = min(LANES, chunk)
     filled = torch.cat([x, x[:1].expand(chunk - len(x), -1)]) if len(x) < chunk else x
     return filled.view(-1, lanes, x.shape[1] // 3, 3).permute(0, 3, 2, 1).contiguous()
@@ -110,8 +119,14 @@ def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
     """The compiled function where it can be had and agrees with the interpreter, else the interpreter."""
     _keep_memory()
     # Kept between sessions and away from the temporary folder, which is emptied.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "predcg" / "torch"))
-    log.info("compiling the force field for %d configurations at a time (up to a minute, then kept on disk)", blocks.shape[0] * blocks.shape[-1])
+    os.environ.setdefault(
+        "TORCHINDUCTOR_CACHE_DIR",
+        str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "predcg" / "torch"),
+    )
+    log.info(
+        "compiling the force field for %d configurations at a time (up to a minute, then kept on disk)",
+        blocks.shape[0] * blocks.shape[-1],
+    )
     # Strained by 0.02 nm and out of the global generator's sight, so that compiling changes no trajectory.
     strained = blocks + 0.02 * torch.randn(blocks.shape, generator=torch.Generator().manual_seed(0)).to(blocks)
     try:
@@ -121,19 +136,25 @@ def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
             warnings.simplefilter("ignore")  # of the compiler, about itself
             found = function(strained)[1]
     except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError, OSError) as reason:
-        log.warning("the force field runs without compilation, several times slower: %s", str(reason).strip().splitlines()[0])
+        log.warning(
+            "the force field runs without compilation, several times slower: %s", str(reason).strip().splitlines()[0]
+        )
         return forcefield
     expected = forcefield(strained)[1]
     apart = (found - expected).abs().amax((1, 2)) / expected.abs().amax((1, 2))
     if not apart.max() < (1e-3 if blocks.dtype == torch.float32 else 1e-9):
-        log.warning("the force field runs without compilation: torch's compiler changed its gradient by %.1e", apart.max())
+        log.warning(
+            "the force field runs without compilation: torch's compiler changed its gradient by %.1e", apart.max()
+        )
         return forcefield
     return function
 
 
 @functools.cache
 def _keep_memory() -> None:
-    """Have the C library keep freed arrays of megabytes: fetching them anew from the system costs as much as computing them."""
+    """Have the C library keep freed arrays of megabytes: fetching them anew from the system costs as much as computing
+    them.
+    """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: smaller arrays come from the heap

@@ -11,13 +11,17 @@ from predcg.systems.particles import plain
 
 FALLBACK = "; use OpenMM itself with system.workers=2"
 NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
-# The expressions that OpenMM's force-field files and its AMBER reader write; a captured number is a parameter of the model.
+# The expressions that OpenMM's force-field files and its AMBER reader write; a captured number is a parameter of the
+# model.
 DESCREENING = (
-    "select(step(r+sr2-or1),0.5*(1/L-1/U+0.25*(r-sr2^2/r)*(1/(U^2)-1/(L^2))+0.5*log(L/U)/r),0);U=r+sr2;L=max(or1,D);D=abs(r-sr2)"
+    "select(step(r+sr2-or1),0.5*(1/L-1/U+0.25*(r-sr2^2/r)*(1/(U^2)-1/(L^2))+0.5*log(L/U)/r),0);"
+    "U=r+sr2;L=max(or1,D);D=abs(r-sr2)"
 )
 NECK = (
     "Ivdw+neckScale*Ineck;Ineck=step(radius1+radius2+neckCut-r)*getm0(radindex1,radindex2)/(1+100*(r-getd0(radindex1,radindex2))^2+"
-    "0.3*1000000*(r-getd0(radindex1,radindex2))^6);Ivdw=" + DESCREENING + ";radius1=or1+offset;radius2=or2+offset;neckScale=@;neckCut=@;offset=@"
+    "0.3*1000000*(r-getd0(radindex1,radindex2))^6);Ivdw="
+    + DESCREENING
+    + ";radius1=or1+offset;radius2=or2+offset;neckScale=@;neckCut=@;offset=@"
 )
 HCT_RADIUS = "1/(1/or-I)"
 OBC1_RADIUS = "1/(1/or-tanh(@*psi+@*psi^3)/radius);psi=I*or;radius=or+offset;offset=@"
@@ -39,7 +43,8 @@ class BornParameters(NamedTuple):
         tanh: α, β, γ of 1/B = 1/õ - tanh(αψ - βψ² + γψ³)/ρ, (3, n); None for HCT, 1/B = 1/õ - I.
         scale: -(1/ε_in - 1/ε_out)/(4πε_0), kJ/mol nm.
         surface: 4π times the surface tension of the ACE term, kJ/mol/nm²; 0 without it.
-        engulfed: 1 where the screening by an atom that holds another one inside is continued as in OpenMM's own OBC2 force, else 0.
+        engulfed: 1 where the screening by an atom that holds another one inside is continued as in OpenMM's own OBC2
+            force, else 0.
         neck: distance and height of the neck of each pair, (2, n, n), and its cut-off; None but for GBn and GBn2.
     """
 
@@ -56,7 +61,9 @@ class BornParameters(NamedTuple):
 
 def read_obc2(force: openmm.GBSAOBCForce, coulomb: float) -> BornParameters:
     """OpenMM's own OBC2 force, whose constants are part of its definition (Onufriev, Bashford, Case 2004, model II)."""
-    charge, radius, scale = np.array([[plain(v) for v in force.getParticleParameters(i)] for i in range(force.getNumParticles())]).T
+    charge, radius, scale = np.array(
+        [[plain(v) for v in force.getParticleParameters(i)] for i in range(force.getNumParticles())]
+    ).T
     tanh = np.outer([1.0, 0.8, 4.85], np.ones_like(charge))
     energy = -coulomb * (1 / force.getSoluteDielectric() - 1 / force.getSolventDielectric())
     surface = 4 * np.pi * plain(force.getSurfaceAreaEnergy())
@@ -66,14 +73,27 @@ def read_obc2(force: openmm.GBSAOBCForce, coulomb: float) -> BornParameters:
 def read_custom(force: openmm.CustomGBForce) -> BornParameters:
     """HCT, OBC1, OBC2, GBn or GBn2 as OpenMM writes them as a custom force. Raises InputError on any other."""
     names = [force.getPerParticleParameterName(i) for i in range(force.getNumPerParticleParameters())]
-    columns = dict(zip(names, np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())]).T, strict=True))
-    values = {name: text for name, text, _ in (force.getComputedValueParameters(i) for i in range(force.getNumComputedValues()))}
-    if values.keys() != {"I", "B"} or not {"charge", "or", "sr"} <= columns.keys() or force.getNumExclusions() or force.getNumGlobalParameters():
+    columns = dict(
+        zip(names, np.array([force.getParticleParameters(i) for i in range(force.getNumParticles())]).T, strict=True)
+    )
+    values = {
+        name: text
+        for name, text, _ in (force.getComputedValueParameters(i) for i in range(force.getNumComputedValues()))
+    }
+    if (
+        values.keys() != {"I", "B"}
+        or not {"charge", "or", "sr"} <= columns.keys()
+        or force.getNumExclusions()
+        or force.getNumGlobalParameters()
+    ):
         raise _unknown(force, "its values or parameters")
     neck = None
     if (found := _match(NECK, values["I"])) is not None:
         height, cutoff, _ = found
-        tables = {force.getTabulatedFunctionName(i): force.getTabulatedFunction(i) for i in range(force.getNumTabulatedFunctions())}
+        tables = {
+            force.getTabulatedFunctionName(i): force.getTabulatedFunction(i)
+            for i in range(force.getNumTabulatedFunctions())
+        }
         index = columns["radindex"].astype(int)
         distance, depth = (_table(tables[name])[np.ix_(index, index)] for name in ("getd0", "getm0"))
         neck = np.stack([distance, height * depth]), cutoff
@@ -123,4 +143,6 @@ def _table(function: openmm.Discrete2DFunction) -> np.ndarray:
 
 def _unknown(force: openmm.Force, what: str) -> InputError:
     expected = "HCT, OBC1, OBC2, GBn or GBn2 without salt and cut-off"
-    return InputError(f"system.forcefield: expected {force.getName()} to be {expected}; {what} belongs to none of them{FALLBACK}")
+    return InputError(
+        f"system.forcefield: expected {force.getName()} to be {expected}; {what} belongs to none of them{FALLBACK}"
+    )

@@ -19,7 +19,9 @@ class CMAP(nn.Module):
         starts = np.cumsum([0] + [grid.size for grid in energies])[:-1]
         self.register_buffer("start", torch.tensor(starts[index])[:, None], persistent=False)
         self.register_buffer("sizes", torch.tensor([len(energies[i]) for i in index])[:, None], persistent=False)
-        self.register_buffer("patches", torch.tensor(np.concatenate([_patches(grid) for grid in energies])), persistent=False)
+        self.register_buffer(
+            "patches", torch.tensor(np.concatenate([_patches(grid) for grid in energies])), persistent=False
+        )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Energies of the angles in rad, all (..., m, W)."""
@@ -38,7 +40,9 @@ def _patches(grid: np.ndarray) -> np.ndarray:
 
     def slope(values: np.ndarray, axis: int) -> np.ndarray:
         closed = np.concatenate([values, np.take(values, [0], axis)], axis)
-        return np.take(CubicSpline(np.arange(size + 1), closed, axis, "periodic")(np.arange(size), 1), range(size), axis)
+        return np.take(
+            CubicSpline(np.arange(size + 1), closed, axis, "periodic")(np.arange(size), 1), range(size), axis
+        )
 
     d1, d2 = slope(grid, 0), slope(grid, 1)
     values = np.stack([[grid, d2], [d1, slope(d1, 1)]])  # derivative in s, derivative in t, s, t

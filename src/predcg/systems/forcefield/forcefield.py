@@ -37,10 +37,19 @@ class ForceField(nn.Module):
         index[one, other] = index[other, one] = np.arange(len(one))
         slots, filled = _slots(n, parameters)
         tensors = {
-            "first": first, "second": second, "slots": slots, "filled": filled[..., None], "one": one, "other": other, "index": index,
-            "others": (1 - np.eye(n))[:, :, None], "pair": parameters.pairs[:, one, other, None], "bond": parameters.bonds[1].T[..., None],
-            "angle": parameters.angles[1].T[..., None], "series": parameters.torsions[1][..., None],
-        }  # fmt: skip
+            "first": first,
+            "second": second,
+            "slots": slots,
+            "filled": filled[..., None],
+            "one": one,
+            "other": other,
+            "index": index,
+            "others": (1 - np.eye(n))[:, :, None],
+            "pair": parameters.pairs[:, one, other, None],
+            "bond": parameters.bonds[1].T[..., None],
+            "angle": parameters.angles[1].T[..., None],
+            "series": parameters.torsions[1][..., None],
+        }
         for name, value in tensors.items():
             self.register_buffer(name, torch.tensor(value), persistent=False)
         self.maps = CMAP(*parameters.maps[1:]) if len(parameters.maps[0]) else None
@@ -60,7 +69,9 @@ class ForceField(nn.Module):
             pulls += [one, -one - middle, middle + three, -three]
         pulls = torch.cat(pulls, -2)
         # Written out, since a compiler would vectorise the reduction instead of the configurations.
-        bonded_gradient = sum(filled * pulls[..., slot, :] for slot, filled in zip(self.slots, self.filled, strict=True))
+        bonded_gradient = sum(
+            filled * pulls[..., slot, :] for slot, filled in zip(self.slots, self.filled, strict=True)
+        )
         pair_terms, pair_gradient, stored = self._pairs(x)
         return (*terms, *pair_terms), bonded_gradient + pair_gradient, (slope, pulls, *stored)
 
@@ -95,11 +106,15 @@ class ForceField(nn.Module):
         nonbonded = (coulomb + twelve - six + slope * beyond).sum(-2)
         stored, solvation = (inverse,), torch.zeros_like(nonbonded)
         if self.solvent is not None:
-            solvation, by_r2, kept = self.solvent(true_r2, r2 * inverse, inverse, beyond, self.one, self.other, self.index)
+            solvation, by_r2, kept = self.solvent(
+                true_r2, r2 * inverse, inverse, beyond, self.one, self.other, self.index
+            )
             slope, stored = slope + by_r2, (inverse, *kept)
         # Summed over the first axis of the two atoms: the gather's index then does not run along the sum.
         pull = slope[..., self.index, :] * self.others
-        gradient = torch.stack([(pull * (x[..., axis, None, :, :] - x[..., axis, :, None, :])).sum(-3) for axis in range(3)], -3)
+        gradient = torch.stack(
+            [(pull * (x[..., axis, None, :, :] - x[..., axis, :, None, :])).sum(-3) for axis in range(3)], -3
+        )
         return (nonbonded, solvation), gradient, (slope, *stored)
 
 
@@ -115,7 +130,9 @@ def _dihedral(one: Tensor, middle: Tensor, three: Tensor) -> tuple[Tensor, Tenso
 
 
 def _differences(parameters: Parameters) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Which vectors x_first - x_second the bonded terms need, and how many of each kind, in the order in which they are used."""
+    """Which vectors x_first - x_second the bonded terms need, and how many of each kind, in the order in which they are
+    used.
+    """
     i, j = parameters.bonds[0].T
     a, b, c = parameters.angles[0].T
     periodic, *maps = parameters.quadruples
@@ -127,11 +144,14 @@ def _differences(parameters: Parameters) -> tuple[list[int], np.ndarray, np.ndar
 
 
 def _slots(n: int, parameters: Parameters) -> tuple[np.ndarray, np.ndarray]:
-    """For each atom its places among the atoms of all bonded terms, and 1 there, 0 where the table is only filled up, (most, n).
+    """For each atom its places among the atoms of all bonded terms, and 1 there, 0 where the table is only filled up,
+    (most, n).
 
     So the sum over the terms of an atom is a gather: a scatter would be one atomic addition for each.
     """
-    atoms = np.concatenate([terms.T.ravel() for terms in (parameters.bonds[0], parameters.angles[0], *parameters.quadruples)])
+    atoms = np.concatenate(
+        [terms.T.ravel() for terms in (parameters.bonds[0], parameters.angles[0], *parameters.quadruples)]
+    )
     places = [np.flatnonzero(atoms == atom) for atom in range(n)]
     slots, filled = np.zeros((2, n, max(map(len, places))))
     for atom, found in enumerate(places):

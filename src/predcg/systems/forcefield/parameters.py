@@ -10,7 +10,12 @@ from predcg.systems.forcefield.born import FALLBACK, BornParameters, read_custom
 from predcg.systems.particles import check_free, plain
 
 COULOMB = 138.93545764438198  # kJ/mol nm per squared elementary charge: 1/(4πε_0) as OpenMM has it
-WITHOUT_ENERGY = (openmm.CMMotionRemover, openmm.MonteCarloBarostat, openmm.MonteCarloAnisotropicBarostat, openmm.MonteCarloMembraneBarostat)
+WITHOUT_ENERGY = (
+    openmm.CMMotionRemover,
+    openmm.MonteCarloBarostat,
+    openmm.MonteCarloAnisotropicBarostat,
+    openmm.MonteCarloMembraneBarostat,
+)
 
 
 class Parameters(NamedTuple):
@@ -19,7 +24,8 @@ class Parameters(NamedTuple):
     Args:
         bonds: atoms (m, 2) and r0, k (m, 2).
         angles: atoms (m, 3) and θ0, k (m, 2).
-        torsions: atoms (m, 4), each quadruple once, and the cosine and sine coefficients of E = Σ_k c_k cos kφ + s_k sin kφ, (2, order + 1, m).
+        torsions: atoms (m, 4), each quadruple once, and the cosine and sine coefficients of E = Σ_k c_k cos kφ + s_k
+            sin kφ, (2, order + 1, m).
         maps: atoms of both torsions (m, 8), the map of each (m,), and the energies of the maps, one (size, size) each.
         pairs: Coulomb, r^-12 and r^-6 coefficients of each pair, (3, n, n), exceptions included.
         born: the solvent, or None.
@@ -48,7 +54,9 @@ def read(system: openmm.System) -> Parameters:
         if isinstance(force, WITHOUT_ENERGY):
             continue
         if force.usesPeriodicBoundaryConditions():
-            raise InputError(f"system.forcefield: expected forces without periodic boundaries; {force.getName()} has them{FALLBACK}")
+            raise InputError(
+                f"system.forcefield: expected forces without periodic boundaries; {force.getName()} has them{FALLBACK}"
+            )
         match force:
             case openmm.HarmonicBondForce():
                 bonds += [force.getBondParameters(i) for i in range(force.getNumBonds())]
@@ -58,7 +66,10 @@ def read(system: openmm.System) -> Parameters:
                 for *atoms, order, phase, k in (force.getTorsionParameters(i) for i in range(force.getNumTorsions())):
                     torsions.setdefault(tuple(atoms), []).append((order, plain(phase), plain(k)))
             case openmm.CMAPTorsionForce():
-                maps += [(len(tables) + which, *atoms) for which, *atoms in (force.getTorsionParameters(i) for i in range(force.getNumTorsions()))]
+                maps += [
+                    (len(tables) + which, *atoms)
+                    for which, *atoms in (force.getTorsionParameters(i) for i in range(force.getNumTorsions()))
+                ]
                 tables += [_map(*force.getMapParameters(i)) for i in range(force.getNumMaps())]
             case openmm.NonbondedForce():
                 pairs += _pairs(force)
@@ -69,7 +80,9 @@ def read(system: openmm.System) -> Parameters:
             case _:
                 raise InputError(f"system.forcefield: the batched form has no {force.getName()}{FALLBACK}")
     maps = np.array(maps, dtype=int).reshape(-1, 9)
-    return Parameters(_columns(bonds, 2), _columns(angles, 3), _harmonics(torsions), (maps[:, 1:], maps[:, 0], tables), pairs, born)
+    return Parameters(
+        _columns(bonds, 2), _columns(angles, 3), _harmonics(torsions), (maps[:, 1:], maps[:, 0], tables), pairs, born
+    )
 
 
 def _columns(terms: list, atoms: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,8 +112,14 @@ def _pairs(force: openmm.NonbondedForce) -> np.ndarray:
         raise InputError(f"system.forcefield: expected a {force.getName()} without cut-off{FALLBACK}")
     if force.getNumParticleParameterOffsets() or force.getNumExceptionParameterOffsets():
         raise InputError(f"system.forcefield: expected a {force.getName()} without parameter offsets{FALLBACK}")
-    charge, sigma, epsilon = np.array([[plain(v) for v in force.getParticleParameters(i)] for i in range(force.getNumParticles())]).T
-    product, width, depth = np.outer(charge, charge), 0.5 * (sigma[:, None] + sigma), np.sqrt(np.outer(epsilon, epsilon))
+    charge, sigma, epsilon = np.array(
+        [[plain(v) for v in force.getParticleParameters(i)] for i in range(force.getNumParticles())]
+    ).T
+    product, width, depth = (
+        np.outer(charge, charge),
+        0.5 * (sigma[:, None] + sigma),
+        np.sqrt(np.outer(epsilon, epsilon)),
+    )
     for i, j, *values in (force.getExceptionParameters(k) for k in range(force.getNumExceptions())):
         for one, other in ((i, j), (j, i)):
             product[one, other], width[one, other], depth[one, other] = (plain(value) for value in values)

@@ -10,9 +10,10 @@ from predcg.systems.forcefield.born import BornParameters
 class GeneralisedBorn(nn.Module):
     """E = Σ_ij s q_i q_j / (2 f_ij) + Σ_i a (ρ_i + 0.14)² (ρ_i/B_i)⁶, f² = r² + B_i B_j exp(-r²/(4 B_i B_j)).
 
-    Still, Tempczyk, Hawley, Hendrickson 1990; Born radii B after Hawkins, Cramer, Truhlar 1995 (HCT), Onufriev, Bashford,
-    Case 2004 (OBC), Mongan et al. 2007 (GBn), Nguyen, Roe, Simmerling 2013 (GBn2); surface after Schaefer, Bartels, Karplus 1998.
-    Arrays have the shape (..., n, W) per atom and (..., n, n, W) per pair, W configurations side by side.
+    Still, Tempczyk, Hawley, Hendrickson 1990; Born radii B after Hawkins, Cramer, Truhlar 1995 (HCT), Onufriev,
+    Bashford, Case 2004 (OBC), Mongan et al. 2007 (GBn), Nguyen, Roe, Simmerling 2013 (GBn2); surface after Schaefer,
+    Bartels, Karplus 1998. Arrays have the shape (..., n, W) per atom and (..., n, n, W) per pair, W configurations side
+    by side.
     """
 
     def __init__(self, parameters: BornParameters):
@@ -21,11 +22,17 @@ class GeneralisedBorn(nn.Module):
         full = radius + parameters.offset
         one, other = np.triu_indices(n, 1)
         tensors = {
-            "inner": radius[None, :, None], "reach": parameters.scaled_radius[:, None, None], "others": (1 - np.eye(n))[:, :, None],
-            "inverse": 1 / radius[:, None], "radius": full[:, None], "charges": parameters.scale * (charge[one] * charge[other])[:, None],
-            "forth": one * n + other, "back": other * n + one,
-            "own": 0.5 * parameters.scale * charge[:, None] ** 2, "surface": parameters.surface * (full[:, None] + 0.14) ** 2 * full[:, None] ** 6,
-        }  # fmt: skip
+            "inner": radius[None, :, None],
+            "reach": parameters.scaled_radius[:, None, None],
+            "others": (1 - np.eye(n))[:, :, None],
+            "inverse": 1 / radius[:, None],
+            "radius": full[:, None],
+            "charges": parameters.scale * (charge[one] * charge[other])[:, None],
+            "forth": one * n + other,
+            "back": other * n + one,
+            "own": 0.5 * parameters.scale * charge[:, None] ** 2,
+            "surface": parameters.surface * (full[:, None] + 0.14) ** 2 * full[:, None] ** 6,
+        }
         if parameters.tanh is not None:
             tensors["tanh"] = parameters.tanh[:, :, None]
         if parameters.neck is not None:
@@ -34,9 +41,15 @@ class GeneralisedBorn(nn.Module):
             tensors["neck_end"] = (full[:, None] + full[None] + cutoff)[:, :, None]
         for name, value in tensors.items():
             self.register_buffer(name, torch.tensor(value), persistent=False)
-        self.has_tanh, self.has_neck, self.engulfed = parameters.tanh is not None, parameters.neck is not None, parameters.engulfed
+        self.has_tanh, self.has_neck, self.engulfed = (
+            parameters.tanh is not None,
+            parameters.neck is not None,
+            parameters.engulfed,
+        )
 
-    def forward(self, true_r2: Tensor, r: Tensor, inverse_r: Tensor, beyond: Tensor, one: Tensor, other: Tensor, index: Tensor) -> tuple:
+    def forward(
+        self, true_r2: Tensor, r: Tensor, inverse_r: Tensor, beyond: Tensor, one: Tensor, other: Tensor, index: Tensor
+    ) -> tuple:
         """Energy of each configuration, dE/dr / r of each pair, and what should be stored."""
         screening, screening_slope = self._descreening(r[..., index, :], inverse_r[..., index, :])
         screening = screening + screening_slope * beyond[..., index, :]
@@ -54,7 +67,11 @@ class GeneralisedBorn(nn.Module):
         by_screening = by_born * born_slope
         flat = screening_slope.flatten(-3, -2)
         slope = slope * (1 - 0.25 * damping)
-        slope = slope + by_screening[..., other, :] * flat[..., self.forth, :] + by_screening[..., one, :] * flat[..., self.back, :]
+        slope = (
+            slope
+            + by_screening[..., other, :] * flat[..., self.forth, :]
+            + by_screening[..., one, :] * flat[..., self.back, :]
+        )
         energy = pair.sum(-2) + (self.own * born + surface).sum(-2)
         return energy, slope, (screening, screening_slope, born, radius, bend)
 
@@ -63,7 +80,8 @@ class GeneralisedBorn(nn.Module):
 
         The derivatives through L and U cancel, but for L = s_j - r, where atom i lies inside the sphere of j.
         """
-        # The screening of sulphur in GBn2 is negative: what its sphere does not reach screens nothing, and has no logarithm.
+        # The screening of sulphur in GBn2 is negative: what its sphere does not reach screens nothing, and has no
+        # logarithm.
         far, near = torch.maximum(r + self.reach, self.inner), torch.maximum((r - self.reach).abs(), self.inner)
         product = 1 / (far * near)
         u, l = near * product, far * product
@@ -88,7 +106,8 @@ class GeneralisedBorn(nn.Module):
 
     def _born(self, screening: Tensor) -> tuple[Tensor, Tensor]:
         """1/B_i of I_i, and its derivative d(1/B)/dI, (..., n, W)."""
-        if not self.has_tanh:  # a collapsed molecule would have negative radii, whose f is not real: they end at one micrometre
+        # a collapsed molecule would have negative radii, whose f is not real: they end at one micrometre.
+        if not self.has_tanh:
             born = self.inverse - screening
             return born.clamp(min=1e-3), -(born > 1e-3).to(born)
         psi = screening / self.inverse
