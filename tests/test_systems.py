@@ -11,6 +11,7 @@ import openmm
 import pytest
 import torch
 from openmm import app, unit
+from torch import nn
 
 from predcg.config import check_figures
 from predcg.errors import InputError
@@ -123,6 +124,73 @@ def test_a_fingerprint_knows_all_that_the_energy_depends_on(kind):
     again(again.start(2))
     again.exact()
     assert again.fingerprint() == prints[0]
+
+
+def test_fingerprints_are_those_of_earlier_versions():
+    """Simulations that are kept are found again under their names. The numbers are of the version before parameters
+    and inner modules counted.
+    """
+    found = {kind: VARIANTS[kind][0]().fingerprint()[:16] for kind in FINGERPRINTS}
+    assert found == FINGERPRINTS
+
+
+FINGERPRINTS = {
+    "double_well": "a97dd771b308005e",
+    "mueller_brown": "f46f95069ac8585b",
+    "harmonic": "f5f9a7ea9b3d61ea",
+    "gaussian_mixture": "8a965a9fa2311ed1",
+    "ising_chain": "cb4c62782a30a2e3",
+    "regularised": "fe174e1646e18f13",
+}
+
+
+class Learnt(System):
+    """A potential that is made of other modules, as a learnt one is."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.net = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1))
+        self.inner = nn.Module()
+        self.inner.register_buffer("shift", torch.zeros(2))
+        self.scale = nn.Parameter(torch.ones(()))
+        self.terms, self.kind, self.table = [1.0, 2.0], "sum", {"a": torch.ones(2)}
+        self._kept = object()
+
+    def energy(self, x):
+        return self.scale * self.net(x).squeeze(-1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda system: system.net[2].weight.add_(1e-3),
+        lambda system: system.net[0].bias.add_(1e-3),
+        lambda system: system.inner.shift.add_(1e-3),
+        lambda system: system.scale.add_(1e-3),
+        lambda system: system.terms.__setitem__(1, 2.5),
+        lambda system: setattr(system, "kind", "product"),
+        lambda system: system.table["a"].add_(1e-3),
+        lambda system: setattr(system.inner, "order", 3),
+        lambda system: setattr(system, "net", nn.Sequential(*system.net, nn.Identity())),
+    ],
+)
+def test_a_fingerprint_sees_weights_and_attributes_of_every_module_inside(change):
+    torch.manual_seed(1)
+    system = Learnt()
+    before = [system.fingerprint(), Regularised(system, 5.0).fingerprint()]
+    system(torch.zeros(3, 1))
+    system.eval()._kept = None  # counts, modes, and what is private are none of it
+    assert [system.fingerprint(), Regularised(system, 5.0).fingerprint()] == before
+    with torch.no_grad():
+        change(system)
+    assert system.fingerprint() != before[0] and Regularised(system, 5.0).fingerprint() != before[1]
+
+
+def test_what_a_fingerprint_cannot_see_is_refused():
+    system = Learnt()
+    system.file = object()
+    with pytest.raises(InputError, match="found file of object; begin its name with an underscore"):
+        system.fingerprint()
 
 
 def test_exact_samples_have_the_exact_moments(solvable):

@@ -1,12 +1,12 @@
 """What a system is: a reduced energy, and the exact answers it knows."""
 
-import hashlib
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from predcg.errors import InputError
+from predcg.systems.fingerprint import fingerprint
 
 
 class System(nn.Module, ABC):
@@ -75,17 +75,11 @@ class System(nn.Module, ABC):
         return {}
 
     def fingerprint(self) -> str:
-        """A hash of what the energy depends on."""
-        plain = {
-            name: value
-            for name, value in sorted(vars(self).items())
-            if isinstance(value, (int, float, tuple)) and name[0] != "_" and name != "training"
-        }
-        digest = hashlib.sha256(f"{type(self).__name__} {plain}".encode())
-        for name, buffer in self.named_buffers(recurse=False):
-            if name != "evaluations":
-                digest.update(buffer.cpu().numpy().tobytes())
-        for child in self.children():
-            if isinstance(child, System):
-                digest.update(child.fingerprint().encode())
-        return digest.hexdigest()
+        """A hash of all that the energy depends on, of this module and of all modules that it is made of: plain
+        attributes, buffers and parameters. Not hashed are counts of evaluations, and attributes whose name begins with
+        an underscore.
+
+        Raises:
+            InputError: an attribute that has no content to hash, such as an open file.
+        """
+        return fingerprint(self)
