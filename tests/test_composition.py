@@ -17,7 +17,13 @@ from predcg.run import _rehearse
 EXPERIMENTS = listing(shipped("conf") / "experiment")
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 PAIRS = [(experiment, *option) for experiment in EXPERIMENTS for option in OPTIONS]
-NEEDED = {"system=molecule": ["system.pdb=ala2.pdb"], "acquisition=load": ["acquisition.path=x.npz"]}
+BOX = ["latent.low=[-2.0]", "latent.high=[2.0]"]
+NEEDED = {
+    "system=molecule": ["system.pdb=ala2.pdb"],
+    "acquisition=load": ["acquisition.path=x.npz"],
+    "latent=free_energy": BOX,
+    "latent=free_energy_networks": BOX,
+}
 
 
 def check(experiment, group, option):

@@ -3,7 +3,9 @@
 from predcg.densities.coarse_spins import check_spins, fine_correlations, fine_magnetisation, log_evidence
 from predcg.densities.density import Conditional, Density, sample_with_log_prob
 from predcg.densities.deterministic import DeterministicMLP
+from predcg.densities.energy_based import EnergyBased
 from predcg.densities.flow import Flow
+from predcg.densities.free_energy import FreeEnergy, FreeEnergyNetworks, FreeEnergySplines
 from predcg.densities.gaussian import FreeScale, GaussianMLP, NetScale, StandardNormal, TrunkScale
 from predcg.densities.mixture import GaussianMixtureMLP
 from predcg.densities.spin_blocks import Majority, MajorityBlocks, SpinBlocks
@@ -13,7 +15,11 @@ __all__ = [
     "Conditional",
     "Density",
     "DeterministicMLP",
+    "EnergyBased",
     "Flow",
+    "FreeEnergy",
+    "FreeEnergyNetworks",
+    "FreeEnergySplines",
     "FreeScale",
     "GaussianMLP",
     "GaussianMixtureMLP",

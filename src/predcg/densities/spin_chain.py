@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
-from predcg.densities.density import Density
+from predcg.densities.energy_based import EnergyBased
 from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from predcg.spins import Spins, free_spins
@@ -14,7 +14,7 @@ from predcg.spins import Spins, free_spins
 SWEEPS = 200  # of Gibbs sampling from free spins, where a chain has no exact draws; our choice
 
 
-class SpinChain(Density):
+class SpinChain(EnergyBased):
     """p(X) ∝ exp(-β U(X)) of n spins X_I = ±1, -U = μ Σ X_I + ½ θ_lin Σ X_I + Σ_{k <= L} θ_k Σ X_I X_{I+k} + ½ θ_3 Σ
     X_I X_{I+1} X_{I+2}.
 
@@ -83,6 +83,10 @@ class SpinChain(Density):
 
     def forward(self, c: Tensor | None = None) -> Distribution:
         return _Chain(self.spins(), self.energy.weight.dtype)
+
+    def potential(self, z: Tensor) -> Tensor:
+        """β U(X)."""
+        return -self.spins().log_weight(z.double()).to(z)
 
     def information(self) -> dict[str, Tensor]:
         """Fisher information of θ, the covariance of ∂(-βU)/∂θ, (k, k)."""
