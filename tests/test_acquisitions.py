@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
@@ -13,6 +14,7 @@ import torch
 from predcg.acquisitions import Exact, Load, Nothing, Simulate
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
+from predcg.importance import Weighted
 from predcg.samplers import Langevin, Sampler
 from predcg.systems import DoubleWell, Harmonic, Molecule, Peptide, Regularised
 from predcg.systems.chirality import census, centres
@@ -166,6 +168,60 @@ def test_every_format_gives_the_same_frames_in_nm(suffix, frames, ala2, tmp_path
     data = load(path, ala2, **arguments)
     assert (len(data.train.x), len(data.test.x)) == (6, 2)
     assert torch.allclose(torch.cat([data.train.x, data.test.x]), frames, atol=6e-4)  # xtc keeps 0.001 nm
+
+
+def test_what_the_program_wrote_comes_back_whole(frames, ala2, tmp_path):
+    """Data of a run, weighted draws, and frames of a simulation: weights, energies, forces, β."""
+    told = {"w": torch.rand(8), "u": torch.randn(8), "f": torch.randn(8, 66), "beta": torch.ones(8)}
+    Data(Batch(frames, **told), Batch(frames[:3])).save(tmp_path)
+    assert_parts(load(tmp_path / "train.npz", ala2), {"x": frames} | told)
+    log_w = torch.randn(8)
+    Weighted(frames, log_w).save(tmp_path, ala2)
+    assert_parts(load(tmp_path / "draws.npz", ala2), {"x": frames, "w": 8 * log_w.softmax(0)})
+    made = Langevin(0.001, 1.0, 1, 0, 0).run(ala2, ala2.start(2), 4, folder=tmp_path)
+    assert {"u", "f"} <= made.columns().keys()
+    assert_parts(load(tmp_path / "frames.npz", ala2), made.columns())
+
+
+def assert_parts(data: Data, columns: dict[str, torch.Tensor]) -> None:
+    """The first six and the last two rows of each."""
+    for part, rows in zip(data, (slice(6), slice(6, 8)), strict=True):
+        assert part.columns().keys() == columns.keys()
+        for name, column in part.columns().items():
+            assert torch.allclose(column, columns[name][rows], atol=1e-6), name
+
+
+def test_other_temperatures_weigh_as_the_target_has_them(tmp_path):
+    """N(0, 1/β) of N(0, 1): the mean of x² is 1 under the weights, and the sizes are Kish's."""
+    n, betas = 40_000, (1.0, 0.5)
+    beta = torch.tensor(betas).repeat_interleave(n)
+    x = torch.randn(2 * n, 1) * beta[:, None] ** -0.5
+    shuffled = torch.randperm(2 * n)
+    for u in (x[:, 0].square() / 2, None):  # as simulated, or evaluated
+        batch = Batch(x, u=u, beta=beta).frames(shuffled)
+        batch.save(tmp_path / "a.npz")
+        frames = Batch.join(load(tmp_path / "a.npz", Harmonic([1.0])))
+        assert torch.equal(frames.beta, batch.beta) and torch.equal(frames.x, batch.x)
+        for at, size in ((1.0, n), (0.5, n * 3**0.5 / 2)):  # (E w)² / E w² = √(β (2 - β))
+            here = frames.frames(frames.beta == at)
+            assert here.mean(here.x[:, 0].square()).item() == pytest.approx(1, abs=0.04)
+            assert here.w.sum().item() == pytest.approx(size, rel=0.02) == here.effective_size
+    replace(batch, w=torch.rand(2 * n)).save(tmp_path / "a.npz")  # weights that differ already stand
+    assert torch.equal(Batch.join(load(tmp_path / "a.npz", Harmonic([1.0]))).w, Batch.load(tmp_path / "a.npz").w)
+
+
+def test_files_weigh_as_much_as_their_effective_sizes(tmp_path):
+    system, x = Harmonic([1.0]), torch.randn(6, 1)
+    Batch(x[:2], torch.tensor([30.0, 10.0])).save(tmp_path / "a.npz")
+    Batch(x[2:]).save(tmp_path / "b.npz")
+    data = Load([str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]).acquire(None, system, Counter())
+    assert torch.allclose(Batch.join(data).w, torch.tensor([1.2, 0.4, 1, 1, 1, 1]))  # 40² / (30² + 10²) = 1.6
+
+
+def test_frames_that_weigh_nothing_are_no_data(tmp_path):
+    Batch(torch.randn(4, 1), torch.tensor([1.0, 2.0, 3.0, 0.0])).save(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="acquisition.path: expected held-out frames of .* that weigh something"):
+        load(tmp_path / "a.npz", Harmonic([1.0]))
 
 
 def test_bare_arrays_need_a_unit_and_others_refuse_one(frames, ala2, tmp_path):

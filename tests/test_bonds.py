@@ -88,7 +88,7 @@ def test_frames_torn_by_a_box_are_made_whole(frames, ala2, tmp_path, caplog):
         torn.numpy(), ala2.topology, unitcell_lengths=np.full((6, 3), edge), unitcell_angles=np.full((6, 3), 90.0)
     )
     trajectory.save(str(tmp_path / "a.dcd"))
-    x = read_frames(str(tmp_path / "a.dcd"), ala2)
+    x = read_frames(str(tmp_path / "a.dcd"), ala2).x
     assert torch.allclose(torch.cdist(x.view(-1, 22, 3), x.view(-1, 22, 3)), torch.cdist(r, r), atol=1e-3)
     assert "the periodic box had torn the molecule in 4 of 6 frames" in caplog.text
     # Not touched.
@@ -130,7 +130,7 @@ def test_molecules_in_different_images_are_put_together(angles, ala2, tmp_path, 
     )
     frames.xyz[2, 30:] += frames.unitcell_vectors[2, 0]
     frames.save("parted.dcd")
-    read = read_frames("parted.dcd", system)
+    read = read_frames("parted.dcd", system).x
     assert torch.allclose(system(read), system(x), rtol=1e-3) and torch.allclose(
         torch.pdist(read.view(5, 44, 3)[2]), torch.pdist(x.view(5, 44, 3)[2]), atol=1e-4
     )
@@ -140,7 +140,7 @@ def test_molecules_in_different_images_are_put_together(angles, ala2, tmp_path, 
     )
     frames.unitcell_lengths = np.full((5, 3), 0.1)  # no box
     frames[:2].save("dummy.dcd")
-    assert torch.allclose(read_frames("dummy.dcd", system), torch.from_numpy(frames.xyz[:2].reshape(2, -1)))
+    assert torch.allclose(read_frames("dummy.dcd", system).x, torch.from_numpy(frames.xyz[:2].reshape(2, -1)))
 
 
 @pytest.mark.parametrize(
@@ -187,15 +187,22 @@ def test_springs_across_angles_and_torsions_are_no_bonds(ala2):
         np.testing.assert_array_equal(found, known)
 
 
-def test_weights_and_temperatures_are_refused_until_they_are_used(frames, ala2, tmp_path):
-    Batch(frames, 3 * torch.ones(6), u=torch.zeros(6), f=frames, beta=torch.ones(6)).save(tmp_path / "a.npz")
-    assert torch.equal(read_frames(str(tmp_path / "a.npz"), ala2), frames)
-    Batch(frames, torch.arange(1.0, 7.0)).save(tmp_path / "w.npz")
-    with pytest.raises(InputError, match="has weights from 1 to 6, which are not used yet"):
-        read_frames(str(tmp_path / "w.npz"), ala2)
-    Batch(frames, beta=torch.tensor([1.0] * 3 + [0.5] * 3)).save(tmp_path / "beta.npz")
-    with pytest.raises(InputError, match="has inverse temperatures from 0.5 to 1, which are not used yet"):
-        read_frames(str(tmp_path / "beta.npz"), ala2)
+def test_what_stands_beside_frames_is_read_whole_or_refused(frames, ala2, tmp_path):
+    path = str(tmp_path / "a.npz")
+    told = {"w": torch.rand(6), "u": torch.randn(6), "f": torch.randn(6, 66), "beta": torch.rand(6)}
+    Batch(frames, **told).save(tmp_path / "a.npz")
+    found = read_frames(path, ala2, stride=2).columns()
+    assert found.keys() == {"x", *told}
+    assert all(torch.equal(found[name], column[::2]) for name, column in ({"x": frames} | told).items())
+    for wrong, text in (
+        ({"u": torch.randn(5)}, "expected as many rows of 'u' as frames, 6; .* has shape \\(5,\\)"),
+        ({"f": torch.full((6, 66), torch.nan)}, "'f' of .* has NaN or inf"),
+        ({"w": torch.tensor([1.0, -1, 1, 1, 1, 1])}, "expected weights 'w' of at least 0, .* from -1 to 1"),
+        ({"w": torch.zeros(6)}, "expected weights 'w' of at least 0, some above; .* from 0 to 0"),
+    ):
+        Batch(frames, **wrong).save(tmp_path / "a.npz")
+        with pytest.raises(InputError, match=f"acquisition.path: {text}"):
+            read_frames(path, ala2)
 
 
 def test_several_trajectories_are_joined_and_cut_between_files_where_an_end_is_near(frames, ala2, tmp_path):
@@ -233,7 +240,7 @@ def test_formats_of_other_programs_are_read(suffix, frames, ala2, tmp_path):
         trajectory[0].save_amberrst7(str(path))
     else:
         trajectory.save(str(path))
-    x = read_frames(str(path), ala2)
+    x = read_frames(str(path), ala2).x
     assert torch.allclose(x, frames if several else frames[:1], atol=1e-3)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
@@ -89,7 +90,16 @@ def test_a_batch_has_equal_weights_unless_it_is_told(ala2):
     assert torch.equal(Batch(x).w, torch.ones(3)) and torch.equal(
         Batch(x, torch.tensor([1.0, 2.0, 3.0])).w, torch.tensor([1.0, 2.0, 3.0])
     )
-    assert Batch(x.double()).w.dtype == torch.float64 and Batch(x)._replace(u=torch.zeros(3)).u.shape == (3,)
+    assert Batch(x.double()).w.dtype == torch.float64
+    assert not Batch(x).weighted and Batch(x, torch.tensor([1.0, 2.0, 3.0])).weighted and len(Batch(x)) == 3
+
+
+def test_batches_are_joined_with_what_all_of_them_have():
+    one, other = (Batch(torch.randn(n, 2), torch.rand(n), u=torch.rand(n), beta=torch.rand(n)) for n in (3, 2))
+    both = Batch.join([one, replace(other, beta=None)])
+    assert both.columns().keys() == {"x", "w", "u"} and len(both) == 5
+    for name, column in both.columns().items():
+        assert torch.equal(column, torch.cat([one.columns()[name], other.columns()[name]]))
 
 
 def test_nothing_is_changed_of_matplotlibs_settings():

@@ -1,5 +1,6 @@
 """Samplers: one contract for all, and averages that statistical mechanics knows."""
 
+import dataclasses
 import logging
 import re
 import sys
@@ -462,4 +463,4 @@ def test_reweighting_says_what_is_missing(ladder_of_draws, monkeypatch):
 @pytest.mark.parametrize("field", ["beta", "u"])
 def test_reweighting_needs_energies_and_temperatures(ladder_of_draws, field):
     with pytest.raises(InputError, match="energies and temperatures"):
-        reweight(ladder_of_draws._replace(**{field: None}))
+        reweight(dataclasses.replace(ladder_of_draws, **{field: None}))

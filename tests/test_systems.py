@@ -383,7 +383,7 @@ def test_basins_are_the_boxes_of_the_source(ala2):
             "the authors' frames are not here; test_shipped_structure_is_l_alanine_with_a_model_in_each_basin needs"
             " nothing"
         )
-    label = ala2.label(read_frames(str(authors), ala2, "angstrom"))
+    label = ala2.label(read_frames(str(authors), ala2, "angstrom").x)
     assert [(label == index).sum().item() for index in (0, 1, 2, -1)] == [12, 256, 142, 90]
 
 

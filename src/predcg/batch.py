@@ -1,5 +1,7 @@
 """Weighted configurations: what every objective, acquisition and figure reads."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,17 +13,12 @@ from predcg.errors import InputError
 from predcg.files import atomic, reading
 
 
-class _Fields(NamedTuple):
-    x: Tensor
-    w: Tensor
-    z: Tensor | None
-    u: Tensor | None
-    f: Tensor | None
-    beta: Tensor | None
+@dataclass(eq=False)
+class Batch:
+    """N weighted configurations of D coordinates; `len(batch)` is N.
 
-
-class Batch(_Fields):
-    """N weighted configurations of D coordinates.
+    A mean over the system's own density, β = 1, is the weighted one, wherever the configurations were sampled: what
+    objectives minimise and figures show goes by `w`, and `beta` only remembers where they come from.
 
     Args:
         x: configurations, (N, D), nm for molecules.
@@ -35,20 +32,23 @@ class Batch(_Fields):
     tensor(2.)
     """
 
-    __slots__ = ()
+    x: Tensor
+    w: Tensor | None = None
+    z: Tensor | None = None
+    u: Tensor | None = None
+    f: Tensor | None = None
+    beta: Tensor | None = None
 
-    def __new__(
-        cls,
-        x: Tensor,
-        w: Tensor | None = None,
-        z: Tensor | None = None,
-        u: Tensor | None = None,
-        f: Tensor | None = None,
-        beta: Tensor | None = None,
-    ) -> "Batch":
-        return super().__new__(
-            cls, x, torch.ones(x.shape[0], dtype=x.dtype, device=x.device) if w is None else w, z, u, f, beta
-        )
+    def __post_init__(self):
+        if self.w is None:
+            self.w = torch.ones(len(self.x), dtype=self.x.dtype, device=self.x.device)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def columns(self) -> dict[str, Tensor]:
+        """The fields that it has, by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) is not None}
 
     @classmethod
     def of(cls, x: Tensor, u: Tensor | None = None, f: Tensor | None = None, beta: Tensor | None = None) -> "Batch":
@@ -56,7 +56,7 @@ class Batch(_Fields):
         return cls(x, None, None, u, f, beta)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Weighted mean of one value per configuration, Σ w a / Σ w: the only place where weights enter."""
+        """Weighted mean of one value per configuration, Σ w a / Σ w."""
         return (self.w * values).sum() / self.w.sum()
 
     @property
@@ -70,25 +70,44 @@ class Batch(_Fields):
         w = self.w.double()
         return (w.sum() ** 2 / w.square().sum()).item() if len(w) else 0.0
 
+    @property
+    def weighted(self) -> bool:
+        """Whether weights are uneven."""
+        return bool((self.w != self.w[:1]).any())
+
     def frames(self, index: Tensor | slice) -> "Batch":
         """The configurations that `index` selects, in its order."""
-        return Batch(*(None if field is None else field[index] for field in self))
+        return Batch(**{name: column[index] for name, column in self.columns().items()})
+
+    @classmethod
+    def join(cls, batches: "Sequence[Batch]") -> "Batch":
+        """All of them, one after another, with the fields that every one has; weights stay on their scales.
+
+        >>> len(Batch.join([Batch(torch.zeros(3, 1)), Batch(torch.ones(2, 1))]))
+        5
+        """
+        parts = [batch.columns() for batch in batches]
+        return cls(
+            **{
+                name: torch.cat([part[name] for part in parts])
+                for name in parts[0]
+                if all(name in part for part in parts)
+            }
+        )
 
     def save(self, path: Path) -> None:
         """Write the fields to an `.npz`."""
         with atomic(path) as temporary:
-            np.savez(
-                temporary, **{name: field.cpu().numpy() for name, field in self._asdict().items() if field is not None}
-            )
+            np.savez(temporary, **{name: column.cpu().numpy() for name, column in self.columns().items()})
 
     @classmethod
     def load(cls, path: Path) -> "Batch":
         """Read an `.npz` that `save` wrote. Raises InputError when `x` is absent."""
         with reading(path), np.load(path, allow_pickle=False) as arrays:
-            fields = {name: torch.from_numpy(arrays[name]) for name in cls._fields if name in arrays}
-        if "x" not in fields:
+            found = {one.name: torch.from_numpy(arrays[one.name]) for one in fields(cls) if one.name in arrays}
+        if "x" not in found:
             raise InputError(f"{path}: expected an array named 'x' of shape (N, D) in nm; found {sorted(arrays)}")
-        return cls(**fields)
+        return cls(**found)
 
 
 class Data(NamedTuple):

@@ -1,6 +1,7 @@
 """Configurations from a file."""
 
 import logging
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -31,6 +32,12 @@ class Load(Acquisition):
     Frames whose chiral centres differ from those of the system's first model are refused; frames that occur twice are
     reported.
 
+    Files that this program wrote come back whole, with weights, energies, forces and inverse temperatures. Objectives
+    and figures go by the weights alone, not by β: frames of equal weight that were sampled at another β than 1, such as
+    those of replica exchange, get weights e^{-(1-β) u} towards the system's own temperature, which in all are as many
+    as Kish's effective size of their temperature; weights that differ already stand as they are. Several files weigh as
+    much as their effective sizes.
+
     Args:
         path: of one file, or of several, joined in this order.
         unit, topology, stride, atoms: see systems.trajectory.read_frames.
@@ -59,22 +66,33 @@ class Load(Acquisition):
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
         parts = []
         for path in self.paths:
-            parts.append(read_frames(path, system, self.unit, self.topology, self.stride, self.atoms))
-            self._refuse_mirrored(parts[-1], system, path)
-        x, together = torch.cat(parts), ", ".join(map(repr, self.paths))
+            frames = read_frames(path, system, self.unit, self.topology, self.stride, self.atoms)
+            self._refuse_mirrored(frames.x, system, path)
+            parts.append(_towards_target(frames, system))
+        if len(parts) > 1:
+            parts = [replace(part, w=part.w * (part.effective_size / part.w.sum())) for part in parts]
+        frames, together = Batch.join(parts), ", ".join(map(repr, self.paths))
         cut = self._cut([len(part) for part in parts])
-        if not 0 < cut < len(x):
+        if not 0 < cut < len(frames):
             raise InputError(
                 f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {together} has"
-                f" {len(x)}"
+                f" {len(frames)}"
             )
         if self.first is not None and not 1 <= self.first <= cut:
             raise InputError(
                 f"acquisition.first: expected between 1 and {cut}, what is not held out of {together}; found"
                 f" {self.first}"
             )
-        self._report_copies(x)
-        return Data(Batch.of(x[: self.first or cut]), Batch.of(x[cut:]))
+        self._report_copies(frames.x)
+        data = Data(frames.frames(slice(self.first or cut)), frames.frames(slice(cut, None)))
+        for name, part in zip(("training", "held-out"), data, strict=True):
+            if not part.w.any():
+                raise InputError(
+                    f"acquisition.path: expected {name} frames of {together} that weigh something; found none"
+                )
+            if part.weighted:
+                log.info("weights: %d %s frames weigh as much as %.4g", len(part), name, part.effective_size)
+        return data
 
     def _cut(self, counts: list[int]) -> int:
         """How many frames, from the first on, are not held out."""
@@ -107,3 +125,16 @@ class Load(Acquisition):
                 other,
                 one,
             )
+
+
+def _towards_target(frames: Batch, system: System) -> Batch:
+    """Frames of equal weight at other temperatures, weighted towards the system's own; others as they are."""
+    if frames.beta is None or frames.weighted or (frames.beta == 1).all():
+        return frames
+    u = (system(frames.x) if frames.u is None else frames.u).double()
+    w = torch.zeros_like(u)
+    for beta in frames.beta.unique():
+        here = frames.beta == beta
+        share = (-(1 - beta) * u[here]).softmax(0)
+        w[here] = share / share.square().sum()  # in all Kish's size: 1 each at β = 1
+    return replace(frames, w=w.to(frames.w))

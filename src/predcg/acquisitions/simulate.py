@@ -66,7 +66,7 @@ class Simulate(Acquisition):
         if batch.beta is not None:  # a ladder of temperatures: the system's own is learnt from
             batch = batch.frames(batch.beta == 1)
         # Earliest in their block first, over all replicas and blocks.
-        order = torch.arange(len(batch.x)).view(self.replicas, self.blocks, per_block).permute(2, 1, 0).flatten()
+        order = torch.arange(len(batch)).view(self.replicas, self.blocks, per_block).permute(2, 1, 0).flatten()
         train, test = batch.frames(order[: self.first]), batch.frames(order[self.frames :].sort().values)
         return Data(*(part.frames(within(system, part.x, self.basin)) for part in (train, test)))
 

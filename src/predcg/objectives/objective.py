@@ -53,7 +53,7 @@ class Objective(nn.Module, ABC):
 
 def needs_data(batch: Batch, what: str) -> None:
     """Raise InputError, which says what learns from data, where there are none."""
-    if not len(batch.x):
+    if not len(batch):
         raise InputError(
             f"objective: {what} learns from data, and there are none; choose acquisition=simulate, load or exact"
         )

@@ -76,7 +76,7 @@ class Posterior(ABC):
 
 def needs_data(batch: Batch) -> None:
     """Raise InputError where there are no frames."""
-    if not len(batch.x):
+    if not len(batch):
         raise InputError(
             "posterior: given data, and there are none; choose posterior=none, or acquisition=simulate or load"
         )

@@ -1,6 +1,7 @@
 """Reweighting across a ladder of temperatures."""
 
 import logging
+from dataclasses import replace
 
 import torch
 
@@ -36,4 +37,4 @@ def reweight(batch: Batch, beta: float = 1.0) -> Batch:
     )
     weights = torch.empty_like(log_weights)
     weights[order] = torch.softmax(log_weights, 0) * len(u)
-    return batch._replace(w=weights.to(batch.x))
+    return replace(batch, w=weights.to(batch.x))

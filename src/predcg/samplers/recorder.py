@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.files import clear, reading, write_tensors
@@ -58,7 +57,7 @@ class Recorder:
         if self.folder is None or not (due or time.monotonic() - self._saved > SAVE_EVERY_S):
             return
         if self._frames:
-            _join(self._frames).save(self._part(self._parts))
+            Batch.join(self._frames).save(self._part(self._parts))
             self._frames, self._parts = [], self._parts + 1
         write_tensors(self.folder / "state.pt", state | {"parts": self._parts})
         self._saved = time.monotonic()
@@ -66,8 +65,8 @@ class Recorder:
     def finish(self, system: System, replicas: int) -> Batch:
         """All frames, replica after replica; in a folder they replace parts and state."""
         parts = [self._part(i) for i in range(self._parts)]
-        in_time = _join([*map(Batch.load, parts), *self._frames])
-        order = torch.arange(len(in_time.x)).view(-1, replicas).T.flatten()
+        in_time = Batch.join([*map(Batch.load, parts), *self._frames])
+        order = torch.arange(len(in_time)).view(-1, replicas).T.flatten()
         batch = in_time.frames(order)
         if self.folder is not None:
             if getattr(system, "topology", None) is not None:
@@ -83,10 +82,3 @@ class Recorder:
 
     def _part(self, index: int) -> Path:
         return self.folder / f"part_{index:05d}.npz"
-
-
-def _join(batches: list[Batch]) -> Batch:
-    fields: list[Tensor | None] = [
-        None if column[0] is None else torch.cat(column).cpu() for column in zip(*batches, strict=True)
-    ]
-    return Batch(*fields)

@@ -29,8 +29,9 @@ def read_frames(
     topology: str | None = None,
     stride: int = 1,
     atoms: str | None = None,
-) -> Tensor:
-    """Configurations of `system` in nm, (N, D), in the order of the file.
+) -> Batch:
+    """Configurations of `system` in nm, in the order of the file; of an `.npz` of this program with all that is in it:
+    weights, energies, forces, inverse temperatures.
 
     Args:
         path: a trajectory that mdtraj reads; an `.npz` of this program; a bare array `.npy` or `.txt` with frames as
@@ -45,7 +46,7 @@ def read_frames(
     Raises:
         InputError: a missing or unreadable file, another number of atoms, other elements, a bare array without unit, a
             stride < 1, a selection that fits neither mdtraj nor the file, NaN or inf, bonds far off the force field's
-            (systems.bonds), unequal weights or temperatures.
+            (systems.bonds), weights below 0 or none above it.
     """
     file = Path(os.path.expanduser(path))
     if not file.is_file():
@@ -65,9 +66,13 @@ def read_frames(
             f"acquisition.atoms: {file.suffix} files have no topology to select from; found {atoms!r}; leave it out"
         )
     try:
-        array, box = (
-            (_array(file), None) if file.suffix in ARRAYS else _trajectory(file, system, topology, stride, atoms)
-        )
+        if file.suffix == ".npz":
+            batch = Batch.load(file)
+            array, box = batch.x.numpy(), None
+        elif bare:
+            array, box = np.load(file, allow_pickle=False) if file.suffix == ".npy" else np.loadtxt(file, ndmin=2), None
+        else:
+            array, box = _trajectory(file, system, topology, stride, atoms)
     except InputError:
         raise
     except ImportError as reason:
@@ -93,7 +98,28 @@ def read_frames(
         )
     array = whole(system, np.ascontiguousarray(array, dtype=np.float32), box, repr(path))
     check_bonds(system, array, repr(path), "acquisition.path", stride)
-    return torch.from_numpy(array)
+    if file.suffix != ".npz":
+        return Batch.of(torch.from_numpy(array))
+    _check_columns(batch, path)
+    batch = batch.frames(slice(None, None, stride))
+    return Batch(**{name: column.float() for name, column in batch.columns().items()} | {"x": torch.from_numpy(array)})
+
+
+def _check_columns(batch: Batch, path: str) -> None:
+    """Raise InputError where what stands beside the configurations is not one finite row for each, or no weight."""
+    for name, column in batch.columns().items():
+        if column.shape[:1] != batch.x.shape[:1]:
+            raise InputError(
+                f"acquisition.path: expected as many rows of {name!r} as frames, {len(batch)}; {path!r} has shape"
+                f" {tuple(column.shape)}"
+            )
+        if not column.isfinite().all():
+            raise InputError(f"acquisition.path: {name!r} of {path!r} has NaN or inf; remove these frames")
+    if (batch.w < 0).any() or not (batch.w > 0).any():
+        raise InputError(
+            f"acquisition.path: expected weights 'w' of at least 0, some above; {path!r} has them from"
+            f" {batch.w.min():.4g} to {batch.w.max():.4g}"
+        )
 
 
 def configurations(frames: Any, system: System) -> Tensor:
@@ -104,7 +130,7 @@ def configurations(frames: Any, system: System) -> Tensor:
         InputError: another shape, other elements, NaN or inf, bonds far off the force field's.
     """
     if isinstance(frames, (str, Path)):
-        return read_frames(str(frames), system)
+        return read_frames(str(frames), system).x
     box = None
     if isinstance(frames, mdtraj.Trajectory):
         if getattr(system, "topology", None) is not None and frames.n_atoms == system.topology.n_atoms:
@@ -154,23 +180,6 @@ def write_frame(path: Path, system: System, x: Tensor) -> Path:
     with atomic(path) as temporary:
         mdtraj.Trajectory(x.view(1, -1, 3).cpu().numpy(), system.topology).save_pdb(str(temporary))
     return path
-
-
-def _array(file: Path) -> np.ndarray:
-    if file.suffix == ".npy":
-        return np.load(file, allow_pickle=False)
-    if file.suffix == ".txt":
-        return np.loadtxt(file, ndmin=2)
-    batch = Batch.load(file)
-    for name, values in {"weights": batch.w, "inverse temperatures": batch.beta}.items():
-        usual = None if values is None else values[:1] if name == "weights" else torch.ones(1)
-        if values is not None and not torch.allclose(values.double(), usual.double()):
-            raise InputError(
-                f"acquisition.path: expected equally weighted frames at the system's temperature; {str(file)!r} has"
-                f" {name} from {values.min():.4g} to {values.max():.4g}, which are not used yet; resample it or select"
-                " its frames"
-            )
-    return batch.x.numpy()
 
 
 def _trajectory(

@@ -1,6 +1,7 @@
 """In-memory batches without worker processes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,8 +45,8 @@ class Loader:
         rank, world = (get_rank(), get_world_size()) if is_available() and is_initialized() else (0, 1)
         generator = torch.Generator()
         generator.set_state(self._state)
-        n, yielded, w = len(self.batch.x), 0, self.batch.w.double().cpu()
-        resampled = (self.batch_size < n or world > 1) and bool((w != w[:1]).any())
+        n, yielded, w = len(self.batch), 0, self.batch.w.double().cpu()
+        resampled = (self.batch_size < n or world > 1) and self.batch.weighted
         upto = w.cumsum(0)
         while yielded < self.steps:
             order = torch.randperm(n, generator=generator)
@@ -59,7 +60,7 @@ class Loader:
                     if yielded == self.steps:  # before the last step, since nothing runs after it
                         self._state = generator.get_state()
                     minibatch = self.batch.frames(chunk)
-                    yield minibatch._replace(w=torch.ones_like(minibatch.w)) if resampled else minibatch
+                    yield replace(minibatch, w=torch.ones_like(minibatch.w)) if resampled else minibatch
 
 
 class Once:
