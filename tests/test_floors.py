@@ -9,7 +9,7 @@ ROOT = Path(predcg.__file__).parent
 FLOORS = [
     {"errors", "files", "inputs", "processes", "progress", "catalogue", "messages", "overrides", "ranges", "batch"},
     {"spins", "observables", "transforms", "densities", "priors", "systems"},
-    {"model", "posteriors", "importance", "gibbs", "samplers", "results"},
+    {"model", "posteriors", "importance", "gibbs", "samplers", "results", "coarse"},
     {"objectives", "acquisitions"},
     {"training"},
     {"figures"},

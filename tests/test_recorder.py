@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from predcg.batch import Batch
-from predcg.samplers import HMC, Langevin, OpenMMLangevin, ReplicaExchange, recorder
+from predcg.samplers import HMC, Langevin, Metropolis, OpenMMLangevin, ReplicaExchange, recorder
 from predcg.samplers.recorder import Recorder
 from predcg.systems import Harmonic
 
@@ -27,6 +27,7 @@ SAMPLERS = {
         ReplicaExchange, timestep=0.001, friction=5.0, stride=4, burn_in=4, ladder=[1.0, 1.1, 1.2], exchange=2
     ),
     "hmc": partial(HMC, timestep=0.0005, leapfrog=2, stride=2, burn_in=3),
+    "metropolis": partial(Metropolis, step=0.001, stride=3, burn_in=4),
     "openmm": partial(OpenMMLangevin, timestep_ps=0.001, friction_per_ps=5.0, stride=3, burn_in=4, seed=0),
 }
 SCRIPT = """

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.errors import InputError
-from predcg.samplers import HMC, Langevin, OpenMMLangevin, ReplicaExchange, reweight
+from predcg.samplers import HMC, Langevin, Metropolis, OpenMMLangevin, ReplicaExchange, reweight
 from predcg.systems import DoubleWell, GaussianMixture, Harmonic, Molecule, System
 
 WATER = """ATOM      1  O   HOH A   1       0.000   0.000   0.000  1.00  0.00           O
@@ -27,6 +27,7 @@ SAMPLERS = {
         ReplicaExchange, timestep=0.0005, friction=50.0, stride=10, burn_in=300, ladder=[1.0, 1.5], exchange=5
     ),
     "hmc": partial(HMC, timestep=0.0005, leapfrog=5, stride=2, burn_in=40),
+    "metropolis": partial(Metropolis, step=0.001, stride=20, burn_in=400),
     "openmm": partial(OpenMMLangevin, timestep_ps=0.0005, friction_per_ps=50.0, stride=10, burn_in=300, seed=0),
 }
 LADDER = [1.0, 1.5, 2.2, 3.3]
@@ -92,7 +93,7 @@ def test_a_longer_simulation_begins_with_the_shorter(sampler, water):
     assert torch.equal(long.x.view(-1, 5, 9)[:, :3], short.x.view(-1, 3, 9))
 
 
-@pytest.mark.parametrize("name", ["langevin", "replica_exchange", "hmc"])
+@pytest.mark.parametrize("name", ["langevin", "replica_exchange", "hmc", "metropolis"])
 def test_the_precision_of_the_start_is_kept(name, water):
     batch = SAMPLERS[name](burn_in=0).run(water, water.start(2).double(), 2)
     assert {field.dtype for field in batch if field is not None} == {torch.float64}
@@ -120,7 +121,11 @@ def test_flexible_water_has_half_a_kt_for_each_of_its_three_springs(sampler, wat
         assert_within_error(beta * rung.u, 128, 1.5, most=0.06)
 
 
-@pytest.mark.parametrize("sampler", [Langevin(0.2, 1.0, 20, 200), HMC(0.3, 3, 5, 50)], ids=["langevin", "hmc"])
+@pytest.mark.parametrize(
+    "sampler",
+    [Langevin(0.2, 1.0, 20, 200), HMC(0.3, 3, 5, 50), Metropolis(1.0, 20, 200)],
+    ids=["langevin", "hmc", "metropolis"],
+)
 def test_a_bias_is_obeyed_and_energies_are_without_it(sampler):
     system = Harmonic([1.0])
     batch = sampler.run(system, system.sample(500), 40, bias=lambda x: 1.5 * x[..., 0] ** 2)
@@ -154,8 +159,8 @@ def test_a_simulation_that_blows_up_says_what_to_change(water):
 )
 def test_settings_of_every_sampler_are_checked(sampler, wrong):
     ((name, value),) = wrong.items()
-    own = next(key for key in [f"{name}_ps", name] if key in sampler.keywords)
-    with pytest.raises(InputError, match=f"sampler.{name}"):
+    own = next(key for key in [f"{name}_ps", name, "step"] if key in sampler.keywords)  # metropolis has no time
+    with pytest.raises(InputError, match=f"sampler.({name}|step)"):
         sampler(**{own: value})
 
 

@@ -56,7 +56,7 @@ class Box(nn.Module):
         """
         sides = self.sides / torch.tensor(counts, device=self.low.device)
         axes = [
-            low + side * (torch.arange(n, device=low.device) + 0.5)
+            low + side * (torch.arange(n, dtype=low.dtype, device=low.device) + 0.5)
             for low, side, n in zip(self.low, sides, counts, strict=True)
         ]
         return torch.cartesian_prod(*axes).view(-1, self.size), sides

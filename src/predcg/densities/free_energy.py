@@ -38,14 +38,21 @@ class FreeEnergy(EnergyBased):
     def inside(self, z: Tensor) -> Tensor:
         """F of each of K members at z inside of the box, (..., d) to (K, ...)."""
 
+    def mean_inside(self, z: Tensor) -> Tensor:
+        """Their mean, (..., d) to (...,)."""
+        return self.inside(z).mean(0)
+
     def members(self, z: Tensor) -> Tensor:
         """F of each of K members in kT, (..., d) to (K, ...)."""
         folded = self.box.folded(z)
-        beyond = WALL * (z - folded) / self.box.sides.to(z) * ~self.box.periodic
-        return self.inside(folded) + 0.5 * beyond.square().sum(-1)
+        return self.inside(folded) + self._wall(z - folded)
 
     def potential(self, z: Tensor) -> Tensor:
-        return self.members(z).mean(0)
+        folded = self.box.folded(z)
+        return self.mean_inside(folded) + self._wall(z - folded)
+
+    def _wall(self, beyond: Tensor) -> Tensor:
+        return 0.5 * (WALL * beyond / self.box.sides.to(beyond) * ~self.box.periodic).square().sum(-1)
 
     def doubt(self, z: Tensor) -> Tensor:
         """Standard deviation of F over the members in kT: (..., d) to (...,). Raises InputError where there is one."""
@@ -123,6 +130,10 @@ class FreeEnergySplines(FreeEnergy):
     def inside(self, z: Tensor) -> Tensor:
         index, value = self.splines(z)
         return (self.theta.to(value)[:, index] * value).sum(-1)
+
+    def mean_inside(self, z: Tensor) -> Tensor:
+        index, value = self.splines(z)
+        return (self.theta.mean(0).to(value)[index] * value).sum(-1)
 
 
 class FreeEnergyNetworks(FreeEnergy):
