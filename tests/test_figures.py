@@ -19,7 +19,7 @@ from predcg.errors import InputError
 from predcg.figures import bands, chains, evolution, exact, gradients, molecule, planar
 from predcg.figures.networks import layers
 from predcg.figures.structures import methyl_hydrogens, posed
-from predcg.figures.style import mean_over_seeds
+from predcg.measures.runs import mean_over_seeds
 from predcg.model import Model
 from predcg.observables.observable import atoms
 from predcg.posteriors import Weights

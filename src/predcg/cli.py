@@ -117,9 +117,9 @@ def _job(cfg: DictConfig) -> None:
     from predcg.config import complete
     from predcg.processes import end_with_parent
     from predcg.report import FAILED
-    from predcg.results import table
     from predcg.run import run
     from predcg.systems import trusted_code
+    from predcg.text import table
 
     end_with_parent()
     try:

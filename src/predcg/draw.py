@@ -12,14 +12,13 @@ from predcg import figures
 from predcg.catalogue import listing, shipped
 from predcg.config import compose
 from predcg.errors import InputError
-from predcg.figures.speed import machine
 from predcg.figures.style import save
 from predcg.files import atomic, read_json, write_json
-from predcg.folder import commit
 from predcg.gallery import claim, keep, kept, page, rows
 from predcg.messages import unknown
-from predcg.results import align
+from predcg.provenance import commit, machine
 from predcg.run import load, run
+from predcg.text import align
 
 
 def draw(name: str, overrides: list[str]) -> bool:

@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ from yaml import YAMLError
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
 from predcg.inputs import COPIES, INPUTS, contents, keep, recorded
+from predcg.provenance import commit
 
 # What may differ between two calls of one run.
 IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures"}
@@ -108,13 +108,3 @@ def finish(folder: Path, resolved: dict, summary: dict[str, float]) -> None:
     write_json(folder / "provenance.json", provenance)
     with atomic(folder / "finished") as marker:
         marker.touch()
-
-
-def commit() -> str | None:
-    """The commit of the checkout that the package runs from, or None where it is installed or git is missing."""
-    checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists() or shutil.which("git") is None:
-        return None
-    return subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True
-    ).stdout.strip()

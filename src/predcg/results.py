@@ -1,4 +1,4 @@
-"""What a finished run leaves, and how its numbers are told."""
+"""What a finished run leaves."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -62,6 +62,11 @@ class Run(NamedTuple):
         """
         files = {int(file.stem.removeprefix("step=")): file for file in (self.folder / SNAPSHOTS).glob("step=*.pt")}
         return dict(sorted(files.items()))
+
+    def column(self, key: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one logged quantity."""
+        rows = [row for row in self.history if key in row]
+        return [row["step"] for row in rows], [row[key] for row in rows]
 
     def cv(self, frames: Any) -> Tensor:
         """Collective variables of configurations in nm, (n, d), without gradients.
@@ -133,32 +138,4 @@ def parted(numbers: dict[str, float], size: int) -> str | None:
         f"overfitted: at step {numbers['checkpoint_step']} the bound is {numbers['bound_held_out']:.5g} nat on held-out"
         f" frames and {numbers['bound_training']:.5g} on training frames, more than {APART} nat per coordinate"
         f" apart{best}; more frames or a prior narrow the gap"
-    )
-
-
-def table(numbers: dict[str, float]) -> str:
-    """Aligned lines: name, value with its error, and the exact or reference value, from the suffixes of the names.
-
-    >>> print(table({"log_z": 12.05, "log_z_error": 0.012, "log_z_exact": 12.0649, "steps": 20}))
-    log_z  12.05 ± 0.012  exact 12.065
-    steps  20
-    """
-    rows = []
-    for name, value in numbers.items():
-        if not name.endswith(("_error", "_exact", "_reference")):
-            error = f" ± {numbers[f'{name}_error']:.2g}" if f"{name}_error" in numbers else ""
-            beside = [
-                f"{kind} {numbers[f'{name}_{kind}']:.5g}"
-                for kind in ("exact", "reference")
-                if f"{name}_{kind}" in numbers
-            ]
-            rows.append((name, f"{value:.5g}{error}", " ".join(beside)))
-    return align(rows)
-
-
-def align(rows: list[tuple[str, ...]]) -> str:
-    """Rows of text as lines with columns of equal width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

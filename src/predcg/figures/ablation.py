@@ -11,9 +11,9 @@ from torch import Tensor
 from predcg.errors import InputError
 from predcg.figures.exact import rarest
 from predcg.figures.runs import needs
-from predcg.figures.style import BASINS, DATA, EXACT, MODEL, experiment, grouped, mean_over_seeds, new
-from predcg.figures.training import column
+from predcg.figures.style import BASINS, DATA, EXACT, MODEL, new
 from predcg.importance import log_z_bounds
+from predcg.measures.runs import experiment, grouped, mean_over_seeds
 from predcg.results import Run
 from predcg.systems import System
 from predcg.systems.planar import Planar
@@ -115,7 +115,7 @@ def _variant_and_alpha(run: Run) -> tuple[str, float]:
 
 
 def _alpha(run: Run) -> float:
-    logged = column(run, "train/alpha")[1]
+    logged = run.column("train/alpha")[1]
     if not logged:
         raise InputError(
             f"recovered_mass: expected runs with a mixed objective, which log their alpha; found {run.name}; choose"

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from predcg.figures.molecule import gyration
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, new
+from predcg.figures.style import DATA, EXACT, MODEL, new
+from predcg.measures.runs import grouped, mean_over_seeds
 from predcg.observables import DistanceRMSD, Distances
 from predcg.results import Run
 from predcg.systems import Molecule

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from predcg.figures.planar import UNIT, window
 from predcg.figures.runs import needs
-from predcg.figures.style import BASINS, EXACT, mean_over_seeds, new
+from predcg.figures.style import BASINS, EXACT, new
+from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems.planar import Planar
 

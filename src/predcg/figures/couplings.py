@@ -4,8 +4,8 @@ from matplotlib.figure import Figure
 
 from predcg.figures.ising import COLOURS
 from predcg.figures.runs import needs
-from predcg.figures.style import EXACT, grouped, mean_over_seeds, new
-from predcg.figures.training import column
+from predcg.figures.style import EXACT, new
+from predcg.measures.runs import grouped, mean_over_seeds
 from predcg.priors import Flat
 from predcg.results import Run
 from predcg.systems import IsingChain
@@ -46,7 +46,7 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         numbers |= mean_over_seeds(values)
         run = same[0]
         for colour, (place, (name, value)) in zip(COLOURS, enumerate(run.model.latent.couplings.items()), strict=False):
-            steps, path = column(run, f"train/theta_{name}")
+            steps, path = run.column(f"train/theta_{name}")
             axes.plot([*steps, steps[-1] + 5], [*path, value], color=colour, label=NAMES.get(name, f"θ{name}"))
             if not sparse:
                 axes.errorbar(

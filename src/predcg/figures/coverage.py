@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, PALE, mean_over_seeds, new, states, with_reference
+from predcg.figures.style import DATA, EXACT, MODEL, PALE, new
 from predcg.importance import Weighted, draw
+from predcg.measures.runs import mean_over_seeds, states, with_reference
 from predcg.results import Run
 from predcg.systems import Molecule
 from predcg.systems.chirality import census

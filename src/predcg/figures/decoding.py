@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.runs import needs
-from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, new, states, variables
+from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, new
+from predcg.measures.runs import states, variables
 from predcg.results import Run
 from predcg.systems import Molecule
 

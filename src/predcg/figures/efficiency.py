@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from predcg.figures.runs import needs
-from predcg.figures.style import BASINS, EXACT, experiment, grouped, new
+from predcg.figures.style import BASINS, EXACT, new
 from predcg.importance import draw
+from predcg.measures.runs import experiment, grouped
 from predcg.results import Run
 from predcg.systems import Molecule
 

@@ -7,8 +7,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 from predcg.figures.exact import along, equal, judged, observed, rarest, tempered
 from predcg.figures.planar import histogram, line
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
+from predcg.figures.style import DATA, EXACT, MODEL, new
 from predcg.importance import Weighted, draw
+from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar

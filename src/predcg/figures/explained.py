@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.runs import needs
-from predcg.figures.style import experiment, grouped, mean_over_seeds, new, states, with_reference
+from predcg.figures.style import new
+from predcg.measures.runs import experiment, grouped, mean_over_seeds, states, with_reference
 from predcg.observables import Distances
 from predcg.results import Run
 from predcg.systems import Molecule

@@ -11,7 +11,6 @@ from torch.func import grad, vmap
 from predcg.densities import sample_with_log_prob
 from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
-from predcg.figures.training import column
 from predcg.model import Model
 from predcg.objectives.reverse import read
 from predcg.results import Run
@@ -67,7 +66,7 @@ def _stages(run: Run) -> Iterator[tuple[int, Model, float]]:
         for step in kept[::-every][::-1]:
             yield run.snapshot(step)[:3]
     else:
-        yield run.history[-1]["step"], run.model, column(run, "train/beta")[1][-1]
+        yield run.history[-1]["step"], run.model, run.column("train/beta")[1][-1]
 
 
 @torch.no_grad()

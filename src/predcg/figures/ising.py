@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from predcg.densities import MajorityBlocks, fine_correlations, fine_magnetisation
 from predcg.errors import InputError
 from predcg.figures.runs import needs
-from predcg.figures.style import BASINS, DATA, EXACT, MODEL, apart, grouped, mean_over_seeds, new
-from predcg.figures.training import column
+from predcg.figures.style import BASINS, DATA, EXACT, MODEL, new
+from predcg.measures.runs import apart, grouped, mean_over_seeds
 from predcg.results import Run
 from predcg.systems import IsingChain
 
@@ -202,7 +202,7 @@ def _field(run: Run) -> float:
 
 def _key(run: Run) -> tuple[bool, float, int]:
     """Whether the coarse spins were summed over, μ, seed."""
-    return bool(column(run, "train/log_evidence")[1]), run.system.field, run.seed
+    return bool(run.column("train/log_evidence")[1]), run.system.field, run.seed
 
 
 def _parameters(run: Run) -> dict[str, float]:

@@ -23,7 +23,8 @@ from predcg.figures.ising import (
     what_varies,
 )
 from predcg.figures.runs import needs
-from predcg.figures.style import EXACT, MODEL, grouped, mean_over_seeds, new
+from predcg.figures.style import EXACT, MODEL, new
+from predcg.measures.runs import grouped, mean_over_seeds
 from predcg.results import Run
 from predcg.systems import IsingChain
 

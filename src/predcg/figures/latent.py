@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.runs import needs
-from predcg.figures.style import BASINS, NOWHERE, grouped, mean_over_seeds, new, states, variables
+from predcg.figures.style import BASINS, NOWHERE, new
+from predcg.measures.runs import grouped, mean_over_seeds, states, variables
 from predcg.results import Run
 from predcg.systems import System
 

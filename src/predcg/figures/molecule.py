@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, grouped, mean_over_seeds, new, variables
+from predcg.figures.style import DATA, EXACT, MODEL, new
+from predcg.measures.runs import grouped, mean_over_seeds, variables
 from predcg.observables import Distances, RadiusOfGyration
 from predcg.results import Run
 from predcg.systems import Molecule

@@ -8,7 +8,8 @@ from torch import nn
 
 from predcg.densities import Conditional, Density
 from predcg.figures.runs import needs
-from predcg.figures.style import new, variables
+from predcg.figures.style import new
+from predcg.measures.runs import variables
 from predcg.results import Run
 from predcg.transforms import Chain, Identity
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from predcg.figures.exact import along, equal, judged, observed, rarest
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
-from predcg.figures.training import column
+from predcg.figures.style import DATA, EXACT, MODEL, new
 from predcg.importance import Weighted, draw, log_z_bounds
+from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar
@@ -93,7 +93,7 @@ def bounds(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         ("log_z_upper", DATA, "upper: E over the system"),
     ):
         for run in runs:
-            steps, values = column(run, f"sample/{key}")
+            steps, values = run.column(f"sample/{key}")
             axes.plot(
                 steps,
                 [value - exact["log_z"] for value in values],

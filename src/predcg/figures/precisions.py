@@ -5,7 +5,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
+from predcg.figures.style import DATA, EXACT, MODEL, new
+from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems import System
 

@@ -12,8 +12,9 @@ from predcg.batch import Batch
 from predcg.figures.coverage import BEYOND, FREE_ENERGY, SAMPLES, Sample, free_energy_map, masses
 from predcg.figures.runs import needs
 from predcg.figures.sampling import block_mean
-from predcg.figures.style import DATA, EXACT, MODEL, PALE, mean_over_seeds, new, states
+from predcg.figures.style import DATA, EXACT, MODEL, PALE, new
 from predcg.importance import DRAWS, Weighted
+from predcg.measures.runs import mean_over_seeds, states
 from predcg.results import Run
 from predcg.systems import Molecule
 

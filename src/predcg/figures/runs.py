@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from predcg.errors import InputError
-from predcg.figures.style import experiment, mean_over_seeds
+from predcg.measures.runs import experiment, mean_over_seeds
 from predcg.results import Run
 from predcg.systems import System
 

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from predcg.batch import Batch
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, apart, experiment, new
+from predcg.figures.style import DATA, EXACT, MODEL, new
+from predcg.measures.runs import apart, experiment
 from predcg.results import Run
 from predcg.systems import Molecule
 

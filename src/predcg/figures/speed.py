@@ -1,12 +1,8 @@
 """Speed of energies and of dynamics, every form beside its peers in one process on one machine."""
 
-import os
-import platform
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,12 +12,14 @@ from matplotlib.figure import Figure
 from predcg.figures.runs import needs
 from predcg.figures.style import new
 from predcg.progress import progress
-from predcg.results import Run, align
+from predcg.provenance import machine
+from predcg.results import Run
 from predcg.samplers import Langevin, OpenMMLangevin
 from predcg.systems import Molecule, System
 from predcg.systems.bridge import Bridge
 from predcg.systems.forcefield import ForceField
 from predcg.systems.worker import evaluate, new_context
+from predcg.text import align
 
 BATCHES = [1, 16, 64, 256, 1024, 4096, 16384, 65536]
 REPLICAS = [1, 16, 64, 256, 1024, 4096]
@@ -114,14 +112,6 @@ def sampling_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, {f"{_key(form)}_steps_per_s": rate for form, rate in best.items()} | {
         "ratio_thread_for_thread": best["batched, 1 thread"] / peer
     }
-
-
-def machine() -> str:
-    """Processor, cores, GPU and the version of torch, for a title."""
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{found.group(1) if found else platform.machine()}, {os.cpu_count()} cores{gpu}, torch {torch.__version__}"
 
 
 def _energy_costs(files: list[str], solvent: str) -> dict[str, dict[int, float]]:

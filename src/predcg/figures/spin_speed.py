@@ -8,14 +8,16 @@ from matplotlib.figure import Figure
 from predcg.batch import Batch
 from predcg.densities import Majority, SpinBlocks, SpinChain
 from predcg.figures.runs import needs
-from predcg.figures.speed import machine, threads_set
+from predcg.figures.speed import threads_set
 from predcg.figures.style import DATA, MODEL, new
 from predcg.model import Model
 from predcg.objectives import EM, ExactEM
 from predcg.progress import progress
-from predcg.results import Run, align
+from predcg.provenance import machine
+from predcg.results import Run
 from predcg.spins import Spins
 from predcg.systems import IsingChain, System
+from predcg.text import align
 
 SITES = [32, 128, 512, 2048, 4096]
 SPINS = 2**20  # of all chains together

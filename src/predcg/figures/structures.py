@@ -9,7 +9,8 @@ from torch import Tensor
 
 from predcg.figures.balls import EXTENT, draw_molecule
 from predcg.figures.runs import needs
-from predcg.figures.style import BASINS, DATA, MODEL, new, states, variables
+from predcg.figures.style import BASINS, DATA, MODEL, new
+from predcg.measures.runs import states, variables
 from predcg.observables import Distances
 from predcg.observables.alignment import rotation_onto
 from predcg.observables.observable import atoms

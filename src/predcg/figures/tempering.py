@@ -4,8 +4,8 @@ import torch
 from matplotlib.figure import Figure
 
 from predcg.figures.runs import needs
-from predcg.figures.style import DATA, EXACT, MODEL, mean_over_seeds, new
-from predcg.figures.training import column
+from predcg.figures.style import DATA, EXACT, MODEL, new
+from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems import System
 
@@ -22,7 +22,7 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     run = runs[0]
     attempts = [row for row in run.history if "tempering/rise" in row]
     figure, (schedule, growth, effective, log_z) = new(2, 2, width=4.2)
-    steps, betas = column(run, "train/beta")
+    steps, betas = run.column("train/beta")
     schedule.step(steps, betas, where="post", color=EXACT)
     schedule.set(xlabel="optimiser step", ylabel="inverse temperature β", yscale="log")
     schedule.locator_params(axis="x", nbins=5)
@@ -40,7 +40,7 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     growth.set(ylabel="dots: growth of the KL by the rise,\nrelative to it or to 1 nat")
     effective.set(ylabel="effective share of the draws after the rise", ylim=(0, 1.02))
     beta, total, total_error, direct, direct_error = (
-        torch.tensor(column(run, key)[1], dtype=torch.float64)
+        torch.tensor(run.column(key)[1], dtype=torch.float64)
         for key in (
             "tempering/beta",
             "sample/log_z",
@@ -72,8 +72,8 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 def _numbers(run: Run) -> dict[str, float]:
     numbers = {
-        "beta_rises": sum(rise > 0 for rise in column(run, "tempering/rise")[1]),
-        "beta_rises_forced": sum(column(run, "tempering/forced")[1]),
+        "beta_rises": sum(rise > 0 for rise in run.column("tempering/rise")[1]),
+        "beta_rises_forced": sum(run.column("tempering/forced")[1]),
     }
     last = next((row for row in reversed(run.history) if row.get("tempering/beta") == 1), None)
     if last:

@@ -17,7 +17,7 @@ def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, (axes,) = new(width=5.0)
     numbers, shown = bounds(run), []
     for key, colour, label in (("train/bound", MODEL, "training"), ("val/bound", DATA, "held out")):
-        steps, values = column(run, key)
+        steps, values = run.column(key)
         if values:
             axes.plot(
                 steps,
@@ -33,20 +33,14 @@ def training(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     # The lowest tenth is the rise from the start, or a blow-up; an axis that holds it shows nothing else.
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set(xlabel="optimiser step", ylabel="bound (nat)")
-    if len(held_out := column(run, "val/bound")[0]) and run.step < held_out[-1]:
+    if len(held_out := run.column("val/bound")[0]) and run.step < held_out[-1]:
         axes.axvline(run.step, color=EXACT, linewidth=0.8, label="model used")
     axes.locator_params(axis="x", nbins=6)
     beta_axes = axes.twinx()
-    steps, betas = column(run, "train/beta")
+    steps, betas = run.column("train/beta")
     beta_axes.plot(steps, betas, color=EXACT, linestyle=":", label="β")
     beta_axes.set(ylabel="inverse temperature β", ylim=(0, 1.05))
     beta_axes.spines["right"].set_visible(True)
     handles = [*axes.get_legend_handles_labels()[0], *beta_axes.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure, numbers
-
-
-def column(run: Run, key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one logged quantity."""
-    rows = [row for row in run.history if key in row]
-    return [row["step"] for row in rows], [row[key] for row in rows]

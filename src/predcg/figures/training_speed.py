@@ -19,13 +19,15 @@ from torch import Tensor
 from predcg.batch import Batch, Data
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
 from predcg.figures.runs import needs
-from predcg.figures.speed import machine, threads_set
+from predcg.figures.speed import threads_set
 from predcg.figures.style import DATA, MODEL, NOWHERE, new
 from predcg.model import Model
 from predcg.objectives import ForwardKL
 from predcg.priors import ARD
-from predcg.results import Run, align
+from predcg.provenance import machine
+from predcg.results import Run
 from predcg.systems import Molecule, System
+from predcg.text import align
 from predcg.transforms import Chain, RigidFrame, Unit
 
 if TYPE_CHECKING:  # Lightning takes seconds to import, and nobody who draws another figure needs it

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
-from predcg.results import align
 from predcg.samplers.chain import Chain, slope
 from predcg.samplers.sampler import Bias
 from predcg.systems import System
+from predcg.text import align
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,70 @@
+"""Weighted averages, deviations and histograms: what they are of frames that come up k times, they are of weights k."""
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+from predcg.batch import Batch, Data
+
+
+def share(batch: Batch) -> Tensor:
+    """w / Σ w, (N,), float64."""
+    w = batch.w.double()
+    return w / w.sum()
+
+
+def mean(batch: Batch, values: Tensor) -> Tensor:
+    """Σ w a / Σ w over configurations: (N, ...) to (...,), float64."""
+    return share(batch).tensordot(values.double(), 1)
+
+
+def deviation(batch: Batch, values: Tensor) -> Tensor:
+    """√(Σ w (a - mean)² / Σ w · n / (n - 1)), n being the effective size: (N, ...) to (...,), float64."""
+    n = batch.effective_size
+    return (mean(batch, (values.double() - mean(batch, values)) ** 2) * (n / (n - 1) if n > 1 else math.nan)).sqrt()
+
+
+def median(batch: Batch, values: Tensor) -> float:
+    """The least value that, with all below it, has half of the weight."""
+    order = values.argsort()
+    upto = batch.w[order].double().cumsum(0)
+    return values[order][upto >= 0.5 * upto[-1]][0].item()
+
+
+def within(batch: Batch, values: Tensor) -> tuple[float, float]:
+    """Least and greatest value among configurations that weigh something."""
+    there = values[batch.w > 0]
+    return there.min().item(), there.max().item()
+
+
+def density(batch: Batch, values: Tensor, edges: np.ndarray) -> np.ndarray:
+    """Histogram density of one value per configuration; what falls outside the bins counts in the total."""
+    return np.histogram(values.flatten().numpy(), edges, weights=share(batch).numpy())[0] / np.diff(edges)
+
+
+def counts(batch: Batch, angles: Tensor, bins: int) -> np.ndarray:
+    """Histogram over the plane of two angles in degrees, (N, 2) to (bins, bins), which adds up to the effective size:
+    of equal weights the numbers of configurations.
+    """
+    w = batch.w.double() * (batch.effective_size / batch.w.double().sum())
+    return np.histogram2d(*angles.T.numpy(), bins=bins, range=[[-180, 180]] * 2, weights=w.numpy())[0]
+
+
+def block_mean(batch: Batch, values: Tensor, blocks: int = 16) -> tuple[float, float]:
+    """Mean of a series and its standard error, from the means of as many blocks of it."""
+    w, values = batch.w.double(), values.double()
+    means = np.array(
+        [
+            ((weight @ value) / weight.sum()).item()
+            for weight, value in zip(w.tensor_split(blocks), values.tensor_split(blocks), strict=True)
+            if weight.any()
+        ]
+    )
+    return mean(batch, values).item(), float(means.std(ddof=1) / math.sqrt(len(means)))
+
+
+def effective_frames(data: Data) -> dict[str, float]:
+    """Kish's effective sample size of the training and of the held-out frames, where their weights are uneven."""
+    parts = {"effective_frames_training": data.train, "effective_frames_held_out": data.test}
+    return {name: part.effective_size for name, part in parts.items() if part.weighted}
