@@ -8,15 +8,8 @@ import torch
 from predcg import figures
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
-from predcg.figures import ablation
 from predcg.results import Run
 from predcg.systems import DoubleWell, GaussianMixture
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch):
-    monkeypatch.setattr(ablation, "DRAWS", 50_000)
-    monkeypatch.setattr(ablation, "BOUNDED", 2_000)
 
 
 def run_of(system, overrides, seed, generate, alpha=None) -> Run:
@@ -54,7 +47,7 @@ def test_a_lost_well_is_no_success_whatever_the_bounds_say():
         run_of(system, "objective.alpha-0.5+steps-1 ", seed, lambda n: left[torch.randint(len(left), (n,))])
         for seed in range(2)
     ]
-    _, numbers = figures.minor_well(runs)
+    _, numbers = figures.minor_well(runs, draws=50_000, bounded=2000)
     assert numbers["minor_mass_ratio_default"] == pytest.approx(1, abs=0.1) and numbers["success_default"] == 1
     assert (
         numbers["minor_mass_ratio_objective.alpha-0.5+steps-1"] == 0
@@ -74,13 +67,15 @@ def test_recovered_mass_is_the_models_own_by_alpha_and_variant(alpha):
         return lambda n: torch.where(torch.rand(n, 1) < share, 9.0, -9.0)
 
     runs = [run_of(system, f"objective.alpha-{alpha} ", seed, side(0.1), alpha) for seed in (0, 1)]
-    _, one = figures.recovered_mass(runs)
+    _, one = figures.recovered_mass(runs, draws=50_000)
     assert (
         one[f"p_component_1_alpha{alpha:g}"] == pytest.approx(0.1, abs=0.01)
         and f"p_component_1_alpha{alpha:g}_error" in one
     )
     assert one["p_component_1_data"] == pytest.approx(0.1, abs=0.1)
-    _, two = figures.recovered_mass([*runs, run_of(system, f"objective.alpha-{alpha}+prior-ard ", 0, side(0.4), alpha)])
+    _, two = figures.recovered_mass(
+        [*runs, run_of(system, f"objective.alpha-{alpha}+prior-ard ", 0, side(0.4), alpha)], draws=50_000
+    )
     assert two[f"p_component_1_alpha{alpha:g}_prior-ard"] == pytest.approx(0.4, abs=0.01)
     assert two[f"p_component_1_alpha{alpha:g}_default"] == one[f"p_component_1_alpha{alpha:g}"]
 

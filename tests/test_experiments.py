@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 import json
 import math
 import re
@@ -49,19 +50,14 @@ def small(experiment: str) -> list[str]:
     ]
 
 
-# Of figures, as few draws as they can be drawn with.
-FEW = {
-    "ablation": {"DRAWS": 500, "BOUNDED": 100},
-    "bands": {"DRAWS": 10, "FRAMES": 100},
-    "chains": {"CHAINS": 20, "FRAMES": 2},
-    "coding": {"DRAWS": 200},
-    "efficiency": {"DRAWS": 50},
-    "evolution": {"DRAWS": 200, "LAST": 200},
-    "gradients": {"BLOCKS": 2, "DRAWS": 10, "STAGES": 1},
-    "molecule": {"DRAWS": 200},
-    "planar": {"DRAWS": 500, "WEIGHTED": 500, "LATENT": 50},
-    "structures": {"DRAWS": 50},
-}
+def smaller(figure):
+    """The figure with a hundredth of each of its sizes."""
+    sizes = {
+        name: max(2, parameter.default // 100)
+        for name, parameter in inspect.signature(figure).parameters.items()
+        if isinstance(parameter.default, int)
+    }
+    return functools.wraps(figure)(lambda runs: figure(runs, **sizes))
 
 
 @pytest.fixture
@@ -73,6 +69,16 @@ def few(tmp_path, monkeypatch):
         for name, value in numbers.items():
             # Some have the name of a figure.
             monkeypatch.setattr(importlib.import_module(f"predcg.figures.{module}"), name, value)
+    for name in figures.__all__:
+        monkeypatch.setattr(figures, name, smaller(getattr(figures, name)))
+
+
+FEW = {
+    "bands": {"DRAWS": 10, "FRAMES": 100},
+    "efficiency": {"DRAWS": 50},
+    "molecule": {"DRAWS": 200},
+    "structures": {"DRAWS": 50},
+}
 
 
 # Every figure is drawn of one of these, and of all others among the slow tests: most of the time is matplotlib's.

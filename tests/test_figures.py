@@ -16,9 +16,10 @@ from predcg.batch import Batch, Data
 from predcg.config import check_figures
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
 from predcg.errors import InputError
-from predcg.figures import bands, chains, evolution, exact, gradients, molecule, planar
+from predcg.figures import bands, molecule
 from predcg.figures.networks import layers
 from predcg.figures.structures import methyl_hydrogens, posed
+from predcg.measures import evolution, exact
 from predcg.measures.runs import mean_over_seeds
 from predcg.model import Model
 from predcg.observables.observable import atoms
@@ -408,20 +409,20 @@ def test_active_weights_are_counted_by_layer(prior, panels):
     assert numbers["active_share_mean_error"] == 0
 
 
-def test_gibbs_accepts_all_that_the_exact_encoder_proposes(linear, monkeypatch):
-    monkeypatch.setattr(chains, "CHAINS", 8000)
+def test_gibbs_accepts_all_that_the_exact_encoder_proposes(linear):
+    sizes = {"chains": 8000, "frames": 20, "stride": 5}
     run = run_of(SimpleNamespace(), torch.zeros(1, 1))._replace(model=linear.model(), seed=3)
-    _, numbers = figures.gibbs_acceptance([run])
+    _, numbers = figures.gibbs_acceptance([run], **sizes)
     assert numbers["gibbs_acceptance"] == pytest.approx(1.0, abs=1e-5)
     # z1 is a Gaussian autoregression with r = (a² / (a² + σ²))^stride from frame to frame, and z1² one with r².
-    square = (linear.a**2 / linear.variance) ** (2 * chains.STRIDE)
-    frames = chains.FRAMES
+    square = (linear.a**2 / linear.variance) ** (2 * sizes["stride"])
+    frames = sizes["frames"]
     error = math.sqrt(2 / frames * (1 + 2 * sum((1 - lag / frames) * square**lag for lag in range(1, frames))) / 8000)
     assert numbers["gibbs_var_z1_error"] == pytest.approx(error, rel=0.06)
     assert numbers["gibbs_var_z1"] == pytest.approx(1.0, abs=5 * error) and numbers["gibbs_var_z1_exact"] == 1
     with torch.no_grad():
         run.model.encoder.mean.bias.add_(2 * linear.sigma / math.sqrt(linear.variance))
-    _, numbers = figures.gibbs_acceptance([run])
+    _, numbers = figures.gibbs_acceptance([run], **sizes)
     # 2 Φ(-δ/√2) of a shift of δ = 2 standard deviations.
     assert numbers["gibbs_acceptance"] == pytest.approx(math.erfc(1.0), abs=0.005)
 
@@ -636,12 +637,11 @@ def test_target_tells_what_the_coefficients_say():
         assert abs(numbers[name] - value) < 4 * numbers[f"{name}_error"]
 
 
-def test_bounds_of_a_gaussian_are_known(monkeypatch):
-    monkeypatch.setattr(planar, "DRAWS", 4000)
-    monkeypatch.setattr(planar, "WEIGHTED", 40_000)
+def test_bounds_of_a_gaussian_are_known():
+    sizes = {"draws": 4000, "weighted": 40_000}
     known = {"c1": -2.0, "a": 0.8, "s": 0.8, "s2": 1.1}
     of = Straight(**known)
-    _, numbers = figures.bounds([straight_run(**known)])
+    _, numbers = figures.bounds([straight_run(**known)], **sizes)
     m, v = of.c1, of.sd**2
     fourth, second = m**4 + 6 * m**2 * v + 3 * v**2, m**2 + v
     energy = fourth / 4 - 3 * second + m + of.s2**2 / 2
@@ -657,7 +657,7 @@ def test_bounds_of_a_gaussian_are_known(monkeypatch):
     for name in ("log_z", "mean_x1", "p_left", "sd_x2"):
         assert numbers[f"{name}_exact"] == pytest.approx(DoubleWell().exact()[name])
         assert abs(numbers[name] - numbers[f"{name}_exact"]) < 4 * numbers[f"{name}_error"]
-    _, several = figures.bounds([straight_run(**known, seed=seed) for seed in (0, 1)])
+    _, several = figures.bounds([straight_run(**known, seed=seed) for seed in (0, 1)], **sizes)
     assert several["log_z_lower_error"] > 0 and several["p_right_exact"] == numbers["p_right_exact"]
     assert min(numbers["p_right"], several["p_right"]) > 0 and several["p_right"] != numbers["p_right"]
 
@@ -700,10 +700,8 @@ WIDE, NEAR = {"c1": -0.5, "a": 1.5, "s": 1.5, "s2": 5.0}, {"c1": -2.2, "a": 1.1,
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch) -> Run:
+def told(tmp_path) -> Run:
     """Five snapshots: two at β = 0.01, of which the first knows nothing, one at 0.5, two at 1."""
-    monkeypatch.setattr(evolution, "DRAWS", 300)
-    monkeypatch.setattr(evolution, "LAST", 100_000)
     for step, beta, known in (
         (100, 0.01, NEAR),
         (90, 0.01, NEAR),
@@ -717,7 +715,7 @@ def told(tmp_path, monkeypatch) -> Run:
 
 
 def test_moments_are_those_of_the_last_snapshot(told):
-    figure, numbers = figures.moments([told])
+    figure, numbers = figures.moments([told], draws=300, last_draws=100_000)
     of, answers = Straight(**NEAR), DoubleWell().exact()
     model = {"mean_x1": of.c1, "sd_x1": of.sd, "mean_x2": 0.0, "sd_x2": of.s2, "p_right": of.right()}
     for name, value in model.items():
@@ -734,12 +732,12 @@ def test_moments_are_those_of_the_last_snapshot(told):
     assert at_beta[1][-1] == pytest.approx(answers["sd_x1"], rel=1e-3) and reweighted[1][-1] == pytest.approx(
         numbers["sd_x1"], rel=1e-5
     )
-    _, several = figures.moments([told, told._replace(seed=1)])
+    _, several = figures.moments([told, told._replace(seed=1)], draws=300, last_draws=100_000)
     assert several["p_right_error"] > 0 and several["p_right_exact"] == numbers["p_right_exact"]
 
 
 def test_histograms_tell_where_tempering_begins_and_ends(told):
-    figure, numbers = figures.histograms([told])
+    figure, numbers = figures.histograms([told], draws=100_000)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == [
         *(
@@ -762,11 +760,10 @@ def test_histograms_tell_where_tempering_begins_and_ends(told):
         assert numbers[f"p_right_{name}_exact"] == pytest.approx(well(beta, lambda x: float(x > BARRIER)), abs=0.005)
 
 
-def test_few_snapshots_are_all_shown_and_many_are_thinned(tmp_path, monkeypatch):
-    monkeypatch.setattr(evolution, "LAST", 500)
+def test_few_snapshots_are_all_shown_and_many_are_thinned(tmp_path):
     for step in range(10, 200, 10):
         kept(tmp_path, step, min(1.0, step / 100), **NEAR)
-    figure, _ = figures.histograms([straight_run(tmp_path)])
+    figure, _ = figures.histograms([straight_run(tmp_path)], draws=500)
     shown = [
         int(axes.get_title().split()[1].rstrip(",")) for axes in figure.axes if axes.get_title().startswith("step")
     ]
@@ -823,11 +820,10 @@ def test_the_error_of_one_run_is_not_that_of_several():
     assert mean_over_seeds([one, one | {"a": 3.0}], "_b") == {"a_b": 2.0, "a_b_error": 1.0, "a_b_exact": 4.0}
 
 
-def test_gradient_noise_is_that_of_quadrature(linear, tmp_path, monkeypatch):
+def test_gradient_noise_is_that_of_quadrature(linear, tmp_path):
     """x = a z + σ ε against β ½ (x/s)² and r = N(k x, t²), of the weights (a, its bias, the trunk's weight and bias,
     log σ²).
     """
-    monkeypatch.setattr(gradients, "BLOCKS", 100)
     model, beta, s2 = linear.model(), 0.5, 4.0
     with torch.no_grad():
         model.encoder.mean.weight.mul_(0.8)
@@ -847,10 +843,10 @@ def test_gradient_noise_is_that_of_quadrature(linear, tmp_path, monkeypatch):
     def trace(rows):
         return ((rows**2) @ weight - (rows @ weight) ** 2).sum()
 
-    baseline = trace((f - f_mean) * score) + f_var / (gradients.DRAWS - 1) * ((score**2) @ weight).sum()
+    baseline = trace((f - f_mean) * score) + f_var / (250 - 1) * ((score**2) @ weight).sum()
     expected = {"score": trace(f * score), "baseline": baseline, "path": trace(path)}
     run = run_of(Harmonic([2.0]))._replace(model=model, folder=tmp_path, history=[{"step": 9, "train/beta": beta}])
-    figure, numbers = figures.gradient_noise([run])
+    figure, numbers = figures.gradient_noise([run], blocks=100, draws=250)
     for name, value in expected.items():
         key = f"noise_{name}_over_reparametrised"
         assert numbers[key] == pytest.approx(math.sqrt(value / trace(score + path)), abs=5 * numbers[f"{key}_error"])
@@ -861,15 +857,14 @@ def test_gradient_noise_is_that_of_quadrature(linear, tmp_path, monkeypatch):
     assert [line.get_xdata().tolist() for line in figure.axes[0].lines[:2]] == [[9], [9]]
 
 
-def test_gradient_noise_follows_the_snapshots(linear, tmp_path, monkeypatch):
-    monkeypatch.setattr(gradients, "BLOCKS", 2)
+def test_gradient_noise_follows_the_snapshots(linear, tmp_path):
     model = linear.model()
     for step in range(1, 13):
         (tmp_path / "snapshots").mkdir(exist_ok=True)
         content = {"model": model.state_dict(), "beta": torch.tensor(1.0), "evaluations": torch.tensor(step)}
         torch.save(content, tmp_path / f"snapshots/step={step}.pt")
     system = Harmonic([math.sqrt(linear.variance)])
-    figure, numbers = figures.gradient_noise([run_of(system)._replace(model=model, folder=tmp_path)])
+    figure, numbers = figures.gradient_noise([run_of(system)._replace(model=model, folder=tmp_path)], blocks=2)
     assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 4, 6, 8, 10, 12]
     # f is constant.
     assert numbers["noise_path_over_reparametrised"] < 1e-5 and numbers["noise_baseline_over_reparametrised"] < 1e-5

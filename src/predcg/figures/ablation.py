@@ -2,29 +2,22 @@
 see.
 """
 
-from collections.abc import Iterable, Iterator
-
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from predcg.errors import InputError
-from predcg.figures.exact import rarest
 from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, DATA, EXACT, MODEL, new
-from predcg.importance import log_z_bounds
-from predcg.measures.runs import experiment, grouped, mean_over_seeds
+from predcg.measures.basins import drawn, four_criteria, masses
+from predcg.measures.exact import rarest
+from predcg.measures.runs import grouped, mean_over_seeds, variant
+from predcg.measures.weights import mean
 from predcg.results import Run
 from predcg.systems import System
 from predcg.systems.planar import Planar
 
-DRAWS = 1_000_000  # the mass of a state that holds 0.8 % is then known to 1 %
-CHUNK = 50_000
-BOUNDED = 20_000
-
 
 @needs(Planar, "basins", "training", by=lambda run: variant(run))
-def minor_well(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def minor_well(runs: list[Run], draws: int = 1_000_000, bounded: int = 20_000) -> tuple[Figure, dict[str, float]]:
     """Mass of the rarest basin under the model over its exact mass, seed by seed, for every variant of a method.
 
     Numbers, means over the seeds of a variant, whose overrides end the names: minor_mass_ratio; mean and sd of x1; both
@@ -35,7 +28,7 @@ def minor_well(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, (axes,) = new(width=6.0, height=1.0 + 0.55 * len(groups))
     numbers, labels = {}, []
     for row, (name, same) in enumerate(groups.items()):
-        found = [_four_criteria(run) for run in same]
+        found = [four_criteria(run, draws, bounded) for run in same]
         numbers |= mean_over_seeds(found, f"_{name}")
         good = sum(int(one["success"]) for one in found)
         axes.scatter(
@@ -62,7 +55,7 @@ def minor_well(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 
 @needs(System, "basins", "training", "claim", by=lambda run: _variant_and_alpha(run))
-def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def recovered_mass(runs: list[Run], draws: int = 1_000_000) -> tuple[Figure, dict[str, float]]:
     """Mass of every basin under the model, raw, against α, the share of the data in a mixed objective; one line per
     variant, means over seeds.
 
@@ -74,12 +67,13 @@ def recovered_mass(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     names = sorted({name for name, _ in groups})
     numbers, exact = {}, runs[0].system.exact()
     for (name, alpha), same in groups.items():
-        found = [{f"p_{basin}": mass for basin, mass in masses(run.system, _drawn(run)).items()} for run in same]
+        found = [{f"p_{basin}": mass for basin, mass in masses(run.system, drawn(run, draws)).items()} for run in same]
         numbers |= mean_over_seeds(found, _suffix(alpha, name, names))
-    label = runs[0].system.label(runs[0].data.train.x)
+    frames = runs[0].data.train
+    label = runs[0].system.label(frames.x)
     figure, panels = new(len(runs[0].system.basins), width=3.6, height=3.2)
     for index, (axes, basin) in enumerate(zip(panels, runs[0].system.basins, strict=True)):
-        numbers[f"p_{basin}_data"] = data = (label == index).double().mean().item()
+        numbers[f"p_{basin}_data"] = data = mean(frames, label == index).item()
         if f"p_{basin}" in exact:
             numbers[f"p_{basin}_exact"] = exact[f"p_{basin}"]
             axes.axhline(exact[f"p_{basin}"], color=EXACT, linestyle=":", label="exact")
@@ -126,43 +120,3 @@ def _alpha(run: Run) -> float:
 
 def _suffix(alpha: float, name: str, names: list[str]) -> str:
     return f"_alpha{alpha:g}" + (f"_{name}" if len(names) > 1 else "")
-
-
-def variant(run: Run, besides: str = "seed-") -> str:
-    """The overrides of a run, without its seed and those that hold `besides`; `default` where there are none."""
-    overrides = experiment(run).partition(" ")[2].split("+")
-    return "+".join(override for override in overrides if besides not in override) or "default"
-
-
-def masses(system: System, drawn: Iterable[Tensor]) -> dict[str, float]:
-    """Share of draws, given in parts, in every basin, by name."""
-    states = len(system.basins)
-    counts = sum(torch.bincount(system.label(x) + 1, minlength=states + 1) for x in drawn)
-    return dict(zip(system.basins, (counts[1:] / counts.sum()).tolist(), strict=True))
-
-
-@torch.no_grad()
-def _drawn(run: Run) -> Iterator[Tensor]:
-    torch.manual_seed(run.seed)
-    for _ in range(-(-DRAWS // CHUNK)):
-        yield run.model.generate(min(CHUNK, DRAWS))
-
-
-def _four_criteria(run: Run) -> dict[str, float]:
-    drawn = list(_drawn(run))
-    exact, share, x1 = run.system.exact(), masses(run.system, drawn), torch.cat([x[:, 0] for x in drawn])
-    rare = rarest(exact, run.system)
-    numbers = {
-        "minor_mass_ratio": share[rare] / exact[f"p_{rare}"],
-        "mean_x1": x1.mean().item(),
-        "sd_x1": x1.std().item(),
-    }
-    bounds = log_z_bounds(run.model, run.system, run.system.sample(BOUNDED), BOUNDED)
-    numbers |= {name: bounds[name] for name in ("log_z_lower", "log_z_upper")}
-    known = {"mean_x1": exact["mean_x1"], "sd_x1": exact["sd_x1"]} | dict.fromkeys(
-        ("log_z_lower", "log_z_upper"), exact["log_z"]
-    )
-    good = abs(numbers["minor_mass_ratio"] - 1) <= 0.2 and all(
-        abs(numbers[name] - value) <= 0.05 for name, value in known.items()
-    )
-    return numbers | {"success": float(good)}

@@ -4,19 +4,18 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from predcg.figures.exact import along, equal, judged, observed, rarest, tempered
 from predcg.figures.planar import histogram, line
 from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
-from predcg.importance import Weighted, draw
+from predcg.importance import draw
+from predcg.measures.evolution import modes, stages, thin
+from predcg.measures.exact import judged, observed, rarest, tempered
 from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar
 
-DRAWS, LAST = 2_000, 20_000  # of each snapshot, of the last and where they are only counted
-SNAPSHOTS, PANELS = 25, 7  # at most
-KERNEL = 0.15  # sd of the Gaussian that smooths the densities of the valley
+SNAPSHOTS = 25  # at most
 LABELS = {
     "mean_x1": "mean of x1",
     "sd_x1": "sd of x1",
@@ -27,7 +26,7 @@ LABELS = {
 
 
 @needs(Planar, "training", "snapshots")
-def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def moments(runs: list[Run], draws: int = 2000, last_draws: int = 20_000) -> tuple[Figure, dict[str, float]]:
     """Mean and sd of both coordinates and the mass of the rarest basin against training steps, with standard errors,
     one line for each seed.
 
@@ -46,7 +45,7 @@ def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         steps = thin(list(run.snapshots), SNAPSHOTS)
         snapshots = [run.snapshot(step) for step in steps]
         found = [
-            judged(draw(each.model, system, LAST if each is snapshots[-1] else DRAWS, samples=8), system, exact)
+            judged(draw(each.model, system, last_draws if each is snapshots[-1] else draws, samples=8), system, exact)
             for each in snapshots
         ]
         of_beta = [observed(tempered(system, each.beta), system) for each in snapshots] if run is runs[0] else []
@@ -84,7 +83,7 @@ def moments(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 
 @needs(DoubleWell, "training", "snapshots")
-def histograms(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def histograms(runs: list[Run], draws: int = 20_000) -> tuple[Figure, dict[str, float]]:
     """Histograms of draws at snapshots, most of them from the tempering, beside exact draws of the target; the first
     seed drawn.
 
@@ -93,62 +92,16 @@ def histograms(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     wide mode, 0: two).
     """
     system = runs[0].system
-    steps = _panels(runs[0])
+    steps = stages(runs[0])
     figure, panels = new(4, -(-(len(steps) + 1) // 4), width=2.9, height=2.5)
     torch.manual_seed(runs[0].seed)
     for axes, step in zip(panels, steps, strict=False):
         snapshot = runs[0].snapshot(step)
-        histogram(axes, snapshot.model.generate(LAST), system)
+        histogram(axes, snapshot.model.generate(draws), system)
         axes.set_title(f"step {step}, β = {snapshot.beta:.2g}")
-    shown = histogram(panels[len(steps)], system.sample(LAST), system)
+    shown = histogram(panels[len(steps)], system.sample(draws), system)
     panels[len(steps)].set_title("target, exact draws")
     for axes in panels[len(steps) + 1 :]:
         axes.set_axis_off()
     figure.colorbar(shown, ax=panels, label="share of draws per bin")
-    return figure, mean_over_seeds([_modes(run) for run in runs])
-
-
-def _panels(run: Run) -> list[int]:
-    """Steps of at most five snapshots of the tempering, and of enough after it."""
-    betas = _betas(run)
-    during = thin([step for step, beta in betas.items() if beta < 1], 5)
-    return during + thin([step for step, beta in betas.items() if beta == 1], PANELS - len(during))
-
-
-def _betas(run: Run) -> dict[int, float]:
-    return {step: run.snapshot(step).beta for step in run.snapshots}
-
-
-def _modes(run: Run) -> dict[str, float]:
-    betas, numbers = _betas(run), {}
-    first = list(betas.values()).count(min(betas.values())) - 1
-    for name, step in (("first", list(betas)[first]), ("last", list(betas)[-1])):
-        torch.manual_seed(run.seed)
-        snapshot = run.snapshot(step)
-        for kind, drawn in (
-            ("", equal(snapshot.model.generate(LAST))),
-            ("_exact", tempered(run.system, snapshot.beta)),
-        ):
-            numbers[f"p_right_{name}{kind}"] = drawn.mean((run.system.label(drawn.x) == 1).double())[0]
-            numbers[f"valley_{name}{kind}"] = _valley(drawn, run.system)
-    return numbers
-
-
-def _valley(drawn: Weighted, system: DoubleWell) -> float:
-    x1, u = along(system)
-    right = x1[x1 > system.barrier][u[x1 > system.barrier].argmin()]
-    at_barrier, at_minimum = (
-        drawn.mean((-(((drawn.x[:, 0] - at) / KERNEL) ** 2) / 2).exp())[0] for at in (system.barrier, right)
-    )
-    return at_barrier / at_minimum
-
-
-def thin(steps: list[int], most: int) -> list[int]:
-    """At most so many of them, evenly, the last included.
-
-    >>> thin([10, 20, 30, 40, 50], 3)
-    [10, 30, 50]
-    """
-    if len(steps) <= most:
-        return steps
-    return [steps[round(index * (len(steps) - 1) / (most - 1))] for index in range(most)]
+    return figure, mean_over_seeds([modes(run, draws) for run in runs])

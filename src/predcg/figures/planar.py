@@ -6,24 +6,21 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from predcg.figures.exact import along, equal, judged, observed, rarest
 from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
-from predcg.importance import Weighted, draw, log_z_bounds
+from predcg.measures.exact import along, rarest
+from predcg.measures.planar import answers, evidence, heights, window
 from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar
 
-DRAWS = 20_000
-WEIGHTED = 100_000  # for the mass of a basin that the model visits once in a thousand draws
-LATENT = 2000  # draws of z in log q along a line
 BINS = 40  # per axis, as in the source
 UNIT = "(reduced units)"
 
 
 @needs(DoubleWell, each=True)
-def target(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def target(runs: list[Run], draws: int = 100_000) -> tuple[Figure, dict[str, float]]:
     """The system itself: a histogram of exact draws, and its free energy along x1 with both minima and the barrier.
 
     Numbers: log Z by importance sampling from the uniform density over the system's box; mean and sd of x1 and x2 and
@@ -31,25 +28,11 @@ def target(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     barrier over the left one, by quadrature.
     """
     system = runs[0].system
-    x = system.sample(WEIGHTED)
-    low, high = torch.tensor(system.box).T
-    uniform = low + (high - low) * torch.rand(WEIGHTED, 2)
-    weighted = Weighted(uniform, (high - low).log().sum() - system.energy(uniform))
-    numbers = observed(equal(x), system)
-    numbers["log_z"], numbers["log_z_error"] = weighted.log_z
-    numbers |= {f"{name}_exact": round(value, 12) for name, value in system.exact().items()}
-
+    x, numbers = answers(system, draws)
     x1, u = along(system)
-    for index, name in enumerate(system.basins):
-        inside = system.label(torch.stack([x1, x1], -1)) == index
-        numbers[f"minimum_{name}_x1"] = x1[inside][u[inside].argmin()].item()
-        numbers[f"minimum_{name}_kt"] = u[inside].min().item()
-    at_barrier = (x1 - system.barrier).abs().argmin()
-    numbers |= {"barrier_x1": system.barrier, "barrier_kt": (u[at_barrier] - u.min()).item()}
-
     figure, (plane, axes) = new(2, width=4.4, height=3.4)
     figure.colorbar(histogram(plane, x, system), ax=plane, label="share of draws per bin")
-    plane.set_title(f"{WEIGHTED:,} exact draws")
+    plane.set_title(f"{draws:,} exact draws")
     counts, edges = torch.histogram(x[:, 0].double(), 100)
     enough = counts >= 10
     axes.plot(
@@ -78,7 +61,7 @@ def target(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 
 @needs(Planar, "training")
-def bounds(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def bounds(runs: list[Run], draws: int = 20_000, weighted: int = 100_000) -> tuple[Figure, dict[str, float]]:
     """Both bounds of log Z during training against the exact value; at the end also what a bound cannot see.
 
     Numbers: both bounds and the importance-weighted estimate, with errors; mean and sd of x1 and x2 and the mass of
@@ -86,7 +69,7 @@ def bounds(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     size of the weights. Means over seeds.
     """
     exact = runs[0].system.exact()
-    numbers = mean_over_seeds([_evidence(run, exact) for run in runs])
+    numbers = mean_over_seeds([evidence(run, draws, weighted) for run in runs])
     figure, (axes,) = new(width=5.0)
     for key, colour, text in (
         ("log_z_lower", MODEL, "lower: E over the model"),
@@ -115,18 +98,8 @@ def bounds(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     return figure, numbers
 
 
-def _evidence(run: Run, exact: dict[str, float]) -> dict[str, float]:
-    torch.manual_seed(run.seed)
-    numbers = log_z_bounds(run.model, run.system, run.system.sample(DRAWS), DRAWS, samples=16)
-    numbers["log_z_gap"] = numbers["log_z_upper"] - numbers["log_z_lower"]
-    weighted = draw(run.model, run.system, WEIGHTED, samples=8)
-    numbers["log_z"], numbers["log_z_error"] = weighted.log_z
-    numbers |= {f"{name}_exact": exact["log_z"] for name in ("log_z", "log_z_lower", "log_z_upper")}
-    return numbers | judged(weighted, run.system, exact)
-
-
 @needs(Planar, "training")
-def profile(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def profile(runs: list[Run], latent_draws: int = 2000) -> tuple[Figure, dict[str, float]]:
     """u(x1, 0) against -log q(x1, 0) of every seed, both with minimum 0.
 
     Numbers, means over seeds: the depth of the right minimum over the left one, and the height of what lies between
@@ -135,36 +108,24 @@ def profile(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     x1, u = (values[::4] for values in along(runs[0].system))
     x = torch.stack([x1, torch.zeros_like(x1)], -1).float()
     figure, (axes,) = new(width=4.6)
-    heights = []
+    measured = []
     for run in runs:
         torch.manual_seed(run.seed)
         with torch.no_grad():
-            f = -run.model.log_prob(x, LATENT)
+            f = -run.model.log_prob(x, latent_draws)
         axes.plot(
             x1, f - f.min(), color=MODEL, linewidth=line(runs), label="-log q(x1, 0), model" if run is runs[0] else None
         )
-        heights.append(_heights(x1, f) | {f"{name}_exact": value for name, value in _heights(x1, u).items()})
+        measured.append(heights(x1, f) | {f"{name}_exact": value for name, value in heights(x1, u).items()})
     axes.plot(x1, u - u.min(), color=EXACT, linestyle=":", label="u(x1, 0)")
     axes.set(xlabel=f"x1 {UNIT}", ylabel="energy, free energy (kT)", ylim=(-0.5, 25))
     axes.legend()
-    return figure, mean_over_seeds(heights)
-
-
-def _heights(x1: torch.Tensor, f: torch.Tensor) -> dict[str, float]:
-    left, right = f[x1 <= 0].argmin(), (x1 <= 0).sum() + f[x1 > 0].argmin()
-    return {"depth_gap_kt": (f[right] - f[left]).item(), "barrier_kt": (f[left : right + 1].max() - f[left]).item()}
+    return figure, mean_over_seeds(measured)
 
 
 def line(runs: list[Run]) -> float:
     """Width of a line that is one of so many."""
     return 1.4 if len(runs) == 1 else 0.9
-
-
-def window(system: Planar) -> list[tuple[float, float]]:
-    """Limits of x1 and x2 that hold all but a millionth of the density's peak."""
-    p = system.probabilities()
-    inside = system.grid[p > p.max() * 1e-6]
-    return list(zip(inside.min(0).values.tolist(), inside.max(0).values.tolist(), strict=True))
 
 
 def histogram(axes: Axes, x: torch.Tensor, system: Planar) -> QuadMesh:

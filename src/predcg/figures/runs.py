@@ -11,7 +11,7 @@ from predcg.measures.runs import experiment, mean_over_seeds
 from predcg.results import Run
 from predcg.systems import System
 
-Draw = Callable[[list[Run]], tuple[Figure, dict[str, float]]]
+Draw = Callable[..., tuple[Figure, dict[str, float]]]
 
 # What a run may have beside its system, and how it is had; known before anything is simulated or learnt.
 HAD = {
@@ -60,11 +60,11 @@ def needs(
 
     def mark(draw: Draw) -> Draw:
         @wraps(draw)
-        def checked(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+        def checked(runs: list[Run], **sizes: int) -> tuple[Figure, dict[str, float]]:
             _only_seeds_differ(draw.__name__, runs, by)
             if not each or len(runs) == 1:
-                return draw(runs)
-            drawn = [draw([run]) for run in runs]
+                return draw(runs, **sizes)
+            drawn = [draw([run], **sizes) for run in runs]
             return drawn[0][0], mean_over_seeds([numbers for _, numbers in drawn])
 
         checked.needs = Needs(kind, names)

@@ -21,6 +21,12 @@ def experiment(run: Run) -> str:
     return run.name.removesuffix(f" seed-{run.seed}")
 
 
+def variant(run: Run, besides: str = "seed-") -> str:
+    """The overrides of a run, without its seed and those that hold `besides`; `default` where there are none."""
+    overrides = experiment(run).partition(" ")[2].split("+")
+    return "+".join(override for override in overrides if besides not in override) or "default"
+
+
 def with_reference(runs: list[Run]) -> tuple[list[Run], Run]:
     """Trained runs, and the reference simulation that stands last. Raises InputError on any other order."""
     *trained, reference = runs

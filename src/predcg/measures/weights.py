@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from predcg.batch import Batch, Data
@@ -16,7 +17,7 @@ def share(batch: Batch) -> Tensor:
 
 def mean(batch: Batch, values: Tensor) -> Tensor:
     """Σ w a / Σ w over configurations: (N, ...) to (...,), float64."""
-    return share(batch).tensordot(values.double(), 1)
+    return torch.tensordot(share(batch), values.double(), 1)
 
 
 def deviation(batch: Batch, values: Tensor) -> Tensor:
