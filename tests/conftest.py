@@ -20,6 +20,7 @@ from predcg.densities import (
     GaussianMixtureMLP,
     GaussianMLP,
     NetScale,
+    SinhArcsinh,
     StandardNormal,
     TrunkScale,
 )
@@ -79,7 +80,7 @@ def solvable(request):
     return SOLVABLE[request.param]()
 
 
-@pytest.fixture(params=["free", "trunk", "net", "mixture", "deterministic", "flow"])
+@pytest.fixture(params=["free", "trunk", "net", "mixture", "deterministic", "flow", "sinh_arcsinh"])
 def conditional(request):
     """A maker of every kind of density that a network parametrises, of (context, size, ...)."""
     gaussian = partial(GaussianMLP, **NET)
@@ -89,6 +90,7 @@ def conditional(request):
         "net": partial(gaussian, scale=partial(NetScale, **NET)),
         "mixture": partial(GaussianMixtureMLP, components=3, hidden=[8]),
         "deterministic": partial(DeterministicMLP, **NET),
+        "sinh_arcsinh": partial(SinhArcsinh, **NET),
         "flow": partial(Flow, folds=[], bins=4, rounds=0, couplings=2, hidden=[8]),
     }[request.param]
 

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from predcg.errors import InputError
-from predcg.observables import AlignedCoordinates, Angles, Dihedrals, DistanceRMSD, Distances, RadiusOfGyration
+from predcg.observables import (
+    AlignedCoordinates,
+    Angles,
+    Combinations,
+    Dihedrals,
+    DistanceRMSD,
+    Distances,
+    RadiusOfGyration,
+)
 
 PAIRS, TRIPLES, QUADS = [[0, 1], [4, 20]], [[4, 6, 8], [6, 8, 14]], [[4, 6, 8, 14], [6, 8, 14, 16], [1, 4, 6, 8]]
 
@@ -107,3 +115,15 @@ def test_a_reference_without_pairs_or_with_broken_atoms_is_refused(reference):
 def test_rows_of_the_wrong_length_are_refused():
     with pytest.raises(InputError, match="rows of 4 atoms"):
         Dihedrals([[0, 1, 2]])
+
+
+def test_linear_combinations_are_sums_with_weights_and_say_what_does_not_fit():
+    observable = Combinations([[1.0, -1.0, 0.0], [0.0, 0.5, 2.0]])
+    x = torch.tensor([[1.0, 2.0, 3.0], [-1.0, 0.0, 0.5]])
+    assert observable.width(3) == 2
+    assert observable(x).tolist() == [[-1.0, 7.0], [-1.0, 1.0]]
+    with pytest.raises(InputError, match="weights: expected rows of 2 numbers, one for each coordinate; found 3"):
+        observable(x[:, :2])
+    for weights in ([], [[1.0], [1.0, 2.0]]):
+        with pytest.raises(InputError, match="weights: expected rows of the same length"):
+            Combinations(weights)

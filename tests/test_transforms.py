@@ -16,6 +16,7 @@ from predcg.transforms import (
     Harmonics,
     Identity,
     InternalCoordinates,
+    Matrix,
     RigidFrame,
     Superposition,
     Unit,
@@ -34,7 +35,12 @@ def frames(ala2):
     return (ala2.start(80) + 0.01 * torch.randn(80, 66)).double()
 
 
-@pytest.fixture(params=["identity", "rigid_frame", "unit", "whitening", "chain", "superposition", "internal", "capped"])
+ROWS = [[1.0 if i == 5 else -0.5 if i == 7 else 0.0 for i in range(66)], [0.1 * (i % 7) for i in range(66)]]
+
+
+@pytest.fixture(
+    params=["identity", "rigid_frame", "unit", "whitening", "chain", "superposition", "internal", "capped", "matrix"]
+)
 def transform(request, frames, ala2):
     return {
         "identity": lambda: Identity(),
@@ -47,6 +53,7 @@ def transform(request, frames, ala2):
         "superposition": lambda: Superposition(frames[0].tolist()).double(),
         "internal": lambda: InternalCoordinates(ala2.frame, ala2.zmatrix),
         "capped": lambda: Capped(3.0),
+        "matrix": lambda: Matrix(ROWS, 66),
     }[request.param]()
 
 
@@ -65,14 +72,41 @@ def test_batch_shape_does_not_matter(transform, frames):
     assert torch.allclose(transform.log_abs_det_jacobian(stacked, y.view(4, 20, -1)), log_det.view(4, 20))
 
 
-@pytest.mark.parametrize("kind", ["identity", "unit", "whitening"], indirect=False)
+@pytest.mark.parametrize("kind", ["identity", "unit", "whitening", "matrix"])
 def test_log_determinant_of_square_maps_agrees_with_autograd(kind, frames):
-    transform = {"identity": Identity(), "unit": Unit(0.1), "whitening": whitening(frames)}[kind]
+    transform = {
+        "identity": Identity(),
+        "unit": Unit(0.1),
+        "whitening": whitening(frames),
+        "matrix": Matrix(ROWS, 66),
+    }[kind]
     jacobian = torch.autograd.functional.jacobian(transform, frames[0])
     expected = torch.linalg.slogdet(jacobian).logabsdet
     assert transform.log_abs_det_jacobian(frames[0], transform(frames[0])).item() == pytest.approx(
         expected.item(), abs=1e-6
     )
+
+
+def test_a_matrix_begins_with_the_given_rows_and_completes_them(frames):
+    y = Matrix(ROWS, 66)(frames)
+    assert torch.allclose(y[:, :2], frames @ torch.tensor(ROWS, dtype=torch.float64).T, atol=1e-12)
+    rest = Matrix(ROWS, 66).matrix[2:]
+    assert torch.allclose(rest @ rest.T, torch.eye(64, dtype=torch.float64), atol=1e-12)
+    assert (rest @ torch.tensor(ROWS, dtype=torch.float64).T).abs().max() < 1e-12
+    assert torch.equal(Matrix([[1.0, -1.0], [3.0, 1.0]], 2).matrix, torch.tensor([[1.0, -1.0], [3.0, 1.0]]).double())
+    assert Matrix([[1.0, -1.0]], 2).matrix[1].tolist() == pytest.approx([0.5**0.5] * 2)
+
+
+@pytest.mark.parametrize("rows", [[[1.0, -1.0], [2.0, -2.0]], [[0.0, 0.0]]])
+def test_a_matrix_that_cannot_be_inverted_is_refused(rows):
+    with pytest.raises(InputError, match="rows: expected linearly independent combinations, .* found "):
+        Matrix(rows, 2)
+
+
+@pytest.mark.parametrize("rows", [[], [[1.0]], [[1.0, 0.0], [0.0]], [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
+def test_rows_of_other_lengths_are_refused(rows):
+    with pytest.raises(InputError, match="rows: expected between 1 and 2 rows of 2 numbers; found"):
+        Matrix(rows, 2)
 
 
 def test_rigid_frame_freezes_the_six_coordinates_of_the_source(frames):

@@ -1,24 +1,29 @@
-"""A deterministic map as the density of its one value."""
+"""Deterministic maps as densities of their one value."""
 
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
-from predcg.densities.density import Conditional, network
+from predcg.densities.density import Conditional, Density, network
 from predcg.observables import Observable
 from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.transforms import Transform
 
 
 class Dirac(Distribution):
-    """All mass at `value`; the density is taken with respect to that point mass, so that log p(value) = 0."""
+    """All mass at `value`; the density is taken with respect to that point mass, so that log p(value) = 0.
+
+    Args:
+        value: (..., D).
+        rounding: how far from it, relative to max(1, |value|), is still the same.
+    """
 
     has_rsample = True
     arg_constraints = {}
 
-    def __init__(self, value: Tensor):
+    def __init__(self, value: Tensor, rounding: float = 0.0):
         super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
-        self.value = value
+        self.value, self.rounding = value, rounding
 
     @property
     def mean(self) -> Tensor:
@@ -28,8 +33,29 @@ class Dirac(Distribution):
         return self.value.expand(*shape, *self.value.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        same = (x == self.value).all(-1)
+        same = ((x - self.value).abs() <= self.rounding * self.value.abs().clamp_min(1)).all(-1)
         return torch.where(same, 0.0, -torch.inf).to(self.value.dtype)
+
+
+class Observed(Density):
+    """δ(z - a(x)): an observable as encoder, with nothing to learn.
+
+    Args:
+        observable: a, whose values are the collective variables.
+
+    >>> from predcg.observables import Combinations
+    >>> Observed(Combinations([[1.0, -1.0]])).location(torch.tensor([3.0, 1.0]))
+    tensor([2.])
+    """
+
+    ROUNDING = 1e-4  # of what single precision makes of z on the way to x and back
+
+    def __init__(self, observable: Observable):
+        super().__init__()
+        self.observable = observable
+
+    def forward(self, c: Tensor) -> Distribution:
+        return Dirac(self.observable(c), self.ROUNDING)
 
 
 class DeterministicMLP(Conditional):

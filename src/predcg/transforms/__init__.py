@@ -3,7 +3,7 @@
 from predcg.transforms.angles import Harmonics
 from predcg.transforms.capped import Capped
 from predcg.transforms.internal import InternalCoordinates
-from predcg.transforms.linear import Unit, Whitening
+from predcg.transforms.linear import Matrix, Unit, Whitening
 from predcg.transforms.rigid_frame import RigidFrame
 from predcg.transforms.superposition import Superposition
 from predcg.transforms.transform import Chain, Identity, Transform
@@ -14,6 +14,7 @@ __all__ = [
     "Harmonics",
     "Identity",
     "InternalCoordinates",
+    "Matrix",
     "RigidFrame",
     "Superposition",
     "Transform",

@@ -1,4 +1,4 @@
-"""Linear transforms: a unit of length, and whitening by the data."""
+"""Linear transforms: a unit of length, a given matrix, and whitening by the data."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from predcg.errors import InputError
-from predcg.ranges import PositiveFloat
+from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.transforms.transform import Transform
 
 
@@ -34,6 +34,51 @@ class Unit(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return x.new_full(x.shape[:-1], -x.shape[-1] * math.log(self.length_nm))
+
+
+class Matrix(Transform):
+    """y = A x, with the first rows of A as they are given, and an orthonormal basis of what these leave as the others.
+
+    Args:
+        rows: the first rows, of D numbers each; all D of them leave nothing.
+        size: D.
+
+    Raises:
+        InputError: rows of another length, or such that A cannot be inverted.
+
+    >>> Matrix([[1.0, -1.0], [1.0, 1.0]], 2)(torch.tensor([3.0, 1.0]))
+    tensor([2., 4.])
+    >>> Matrix([[2.0, 0.0]], 2)(torch.tensor([3.0, 1.0]))
+    tensor([6., 1.])
+    """
+
+    def __init__(self, rows: list[list[float]], size: PositiveInt):
+        super().__init__()
+        found = [list(row) for row in rows]
+        if not 1 <= len(found) <= size or any(len(row) != size for row in found):
+            raise InputError(f"rows: expected between 1 and {size} rows of {size} numbers; found {found}")
+        given = torch.tensor(found, dtype=torch.float64)
+        singular, directions = torch.linalg.svd(given)[1:]
+        if not singular.min() > 1e-9 * singular.max():
+            raise InputError(
+                f"rows: expected linearly independent combinations, from which x can be found again; found {found}"
+            )
+        rest = directions[len(found) :]
+        # The sign of a singular vector is open: its largest number is positive.
+        rest = rest * rest.gather(1, rest.abs().argmax(1, keepdim=True)).sign()
+        matrix = torch.cat([given, rest])
+        # Kept with the weights: of several coordinates that are left, another library may choose another basis.
+        self.register_buffer("matrix", matrix)
+        self.register_buffer("inverse", matrix.inverse())
+
+    def _call(self, x: Tensor) -> Tensor:
+        return x @ self.matrix.to(x).T
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return y @ self.inverse.to(y).T
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.linalg.slogdet(self.matrix).logabsdet.to(x).expand(x.shape[:-1])
 
 
 class Whitening(Transform):
