@@ -74,9 +74,7 @@ def few(tmp_path, monkeypatch):
 
 
 FEW = {
-    "bands": {"DRAWS": 10, "FRAMES": 100},
     "efficiency": {"DRAWS": 50},
-    "molecule": {"DRAWS": 200},
     "structures": {"DRAWS": 50},
 }
 

@@ -16,10 +16,10 @@ from predcg.batch import Batch, Data
 from predcg.config import check_figures
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
 from predcg.errors import InputError
-from predcg.figures import bands, molecule
 from predcg.figures.networks import layers
 from predcg.figures.structures import methyl_hydrogens, posed
 from predcg.measures import evolution, exact
+from predcg.measures.molecule import covered
 from predcg.measures.runs import mean_over_seeds
 from predcg.model import Model
 from predcg.observables.observable import atoms
@@ -162,7 +162,7 @@ def test_every_parameter_of_every_density_is_in_its_table(conditional):
 # A decoder that swells one structure: x = h x0 with h = centre + SWELL z1, so that every distance is Gaussian and no
 # torsion moves.
 SWELL = 0.1
-SMALL = {"DRAWS": 150, "FRAMES": 300}
+SMALL = {"draws": 150, "frames": 300}
 
 
 def swelling(ala2, z: int = 1, centre: float = 1.0, swell: float = SWELL) -> Model:
@@ -197,52 +197,46 @@ def expected_band(h: torch.Tensor, spread: float) -> tuple[np.ndarray, np.ndarra
     """
     rng, edges = np.random.default_rng(1), np.linspace(h.min().item(), h.max().item(), 23)
     below = norm.cdf(edges, 1 + spread * rng.standard_normal((4000, 1)), SWELL)
-    counts = rng.binomial(SMALL["FRAMES"], np.diff(below))
-    return np.quantile(counts / SMALL["FRAMES"] / np.diff(edges), [0.05, 0.95], axis=0)
-
-
-@pytest.fixture
-def few_draws(monkeypatch):
-    for name, value in SMALL.items():
-        monkeypatch.setattr(bands, name, value)
+    counts = rng.binomial(SMALL["frames"], np.diff(below))
+    return np.quantile(counts / SMALL["frames"] / np.diff(edges), [0.05, 0.95], axis=0)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.05])
-def test_band_is_as_wide_as_the_weights_are_uncertain(ala2, few_draws, spread):
+def test_band_is_as_wide_as_the_weights_are_uncertain(ala2, spread):
     h = 1 - SWELL * torch.randn(500).abs()  # half of the model's draws are beyond them
     low, high = expected_band(h, spread)
-    _, numbers = figures.rg_bands([swelling_run(ala2, spread, h)])
+    _, numbers = figures.rg_bands([swelling_run(ala2, spread, h)], **SMALL)
     rg = gyration_radius(ala2)
     # The draws are few: 3 % at one standard error.
     assert numbers["rg_band_width"] == pytest.approx((high - low).mean() / rg, rel=0.1)
     assert numbers["rg_mean_nm_reference"] == pytest.approx(rg * h.mean().item(), rel=1e-4)
     assert numbers["rg_mean_nm"] == pytest.approx(
-        rg, rel=5 * math.hypot(spread / SMALL["DRAWS"] ** 0.5, SWELL / (SMALL["DRAWS"] * SMALL["FRAMES"]) ** 0.5)
+        rg, rel=5 * math.hypot(spread / SMALL["draws"] ** 0.5, SWELL / (SMALL["draws"] * SMALL["frames"]) ** 0.5)
     )
     assert numbers["rg_mean_off_percent"] == pytest.approx(
         100 * abs(numbers["rg_mean_nm"] / numbers["rg_mean_nm_reference"] - 1), rel=1e-6
     )
 
 
-def test_band_covers_as_many_held_out_bins_as_it_says(ala2, few_draws):
+def test_band_covers_as_many_held_out_bins_as_it_says(ala2):
     # As many held-out frames as frames in each draw: bins are in the band with probability 0.9.
-    own = [swelling_run(ala2, 0.0, 1 + SWELL * torch.randn(SMALL["FRAMES"]), seed=seed) for seed in range(12)]
-    _, numbers = figures.rg_bands(own)
+    own = [swelling_run(ala2, 0.0, 1 + SWELL * torch.randn(SMALL["frames"]), seed=seed) for seed in range(12)]
+    _, numbers = figures.rg_bands(own, **SMALL)
     assert 0.85 < numbers["rg_coverage"] < 0.97
     assert 0 < numbers["rg_coverage_error"] < 0.03
-    _, numbers = figures.rg_bands([swelling_run(ala2, 0.0, 1.8 + SWELL * torch.randn(5000))])
+    _, numbers = figures.rg_bands([swelling_run(ala2, 0.0, 1.8 + SWELL * torch.randn(5000))], **SMALL)
     assert numbers["rg_coverage"] < 0.2  # empty bins at its ends at most
     assert numbers["rg_mean_off_percent"] == pytest.approx(100 * (1 - 1 / 1.8), abs=0.5)
 
 
-def test_more_frames_narrow_the_band(ala2, few_draws):
+def test_more_frames_narrow_the_band(ala2):
     h = 1 + SWELL * torch.randn(500)
     runs = [
         swelling_run(ala2, 0.02, h, frames=20),
         swelling_run(ala2, 0.08, h, frames=5),
         swelling_run(ala2, 0.08, h, frames=5, seed=1),
     ]
-    figure, numbers = figures.rg_bands(runs)
+    figure, numbers = figures.rg_bands(runs, **SMALL)
     widths = {
         spread: np.subtract(*expected_band(h, spread)[::-1]).mean() / gyration_radius(ala2) for spread in (0.02, 0.08)
     }
@@ -258,10 +252,10 @@ def test_more_frames_narrow_the_band(ala2, few_draws):
     assert [axes.get_title() for axes in figure.axes] == ["5 training frames", "20 training frames"]
 
 
-def test_bands_of_observables_are_those_of_their_names(ala2, hinge, few_draws):
-    h = 1 + SWELL * torch.randn(SMALL["FRAMES"])
+def test_bands_of_observables_are_those_of_their_names(ala2, hinge):
+    h = 1 + SWELL * torch.randn(SMALL["frames"])
     run = swelling_run(ala2, 0.0, h)
-    figure, numbers = figures.observable_bands([run])
+    figure, numbers = figures.observable_bands([run], **SMALL)
     assert all(numbers[f"{name}_coverage"] > 0.7 for name in ("rg", "end_to_end", "distance_rmsd"))
     assert numbers["phi_coverage"] == numbers["psi_coverage"] == 1
     r = ala2.models[0].view(-1, 3).double().numpy()
@@ -278,7 +272,7 @@ def test_bands_of_observables_are_those_of_their_names(ala2, hinge, few_draws):
     phi, psi = (math.degrees(compute(start)[1].item()) for compute in (mdtraj.compute_phi, mdtraj.compute_psi))
     turned = hinge(torch.tensor([[(psi - 150) / 50 + 1, (-60 - phi) / 20]]))
     _, numbers = figures.observable_bands(
-        [run._replace(data=Data(run.data.train, Batch.of(torch.cat([turned, 1.01 * turned]))))]
+        [run._replace(data=Data(run.data.train, Batch.of(torch.cat([turned, 1.01 * turned]))))], **SMALL
     )
     assert [numbers["phi_coverage"], numbers["psi_coverage"]] == [1.0, 20 / 22]
 
@@ -427,14 +421,14 @@ def test_gibbs_accepts_all_that_the_exact_encoder_proposes(linear):
     assert numbers["gibbs_acceptance"] == pytest.approx(math.erfc(1.0), abs=0.005)
 
 
-def test_rg_of_several_numbers_of_variables(ala2, monkeypatch):
-    monkeypatch.setattr(molecule, "DRAWS", 400)
+def test_rg_of_several_numbers_of_variables(ala2):
+    sizes = {"draws": 4000, "at_most": 200}
     h = {"train": torch.tensor([0.8, 1.1, 1.2]), "test": torch.tensor([0.9, 1.5])}
     data = Data(*(Batch.of(values[:, None] * ala2.models[0]) for values in h.values()))
     every, rg = torch.cat(list(h.values())), gyration_radius(ala2)
     models = {5: (1.1, 0.1), 1: (1.1, 0.05), 2: (1.2, 0.2), 3: (1.0, 0.1), 4: (1.3, 0.1)}
     runs = [run_of(ala2)._replace(model=swelling(ala2, z, *known), data=data) for z, known in models.items()]
-    _, numbers = figures.rg_histogram(runs)
+    _, numbers = figures.rg_histogram(runs, **sizes)
     for z, (centre, swell) in models.items():
         assert numbers[f"rg_mean_nm_z{z}"] == pytest.approx(rg * centre, abs=5 * rg * swell / math.sqrt(4000))
         assert numbers[f"rg_sd_nm_z{z}"] == pytest.approx(rg * swell, rel=5 / math.sqrt(2 * 4000))
@@ -442,7 +436,7 @@ def test_rg_of_several_numbers_of_variables(ala2, monkeypatch):
         assert numbers[f"rg_sd_nm_z{z}_reference"] == pytest.approx(rg * every.std().item(), rel=1e-4)
     assert numbers["rg_mean_largest_difference_nm"] == pytest.approx(0.3 * rg, abs=0.02 * rg)
     assert len(numbers) == 5 * 5 + 1
-    _, numbers = figures.rg_histogram(runs[:1] * 2)
+    _, numbers = figures.rg_histogram(runs[:1] * 2, **sizes)
     assert set(numbers) == {
         "rg_mean_nm",
         "rg_mean_nm_error",
@@ -459,10 +453,10 @@ def test_a_density_is_covered_where_it_is_within_the_scatter_of_draws():
     """Sets of 100 draws of a uniform density on ten bins: binomial with mean 10 and sd 3; held out, eight bins have 10
     % and two have 19 % and 1 %.
     """
-    held_out = np.repeat(np.arange(10) + 0.5, [10] * 8 + [19, 1])
-    covered = molecule._covered(held_out, 10 * np.random.default_rng(0).random(20_000), np.arange(11.0), 100)
-    assert covered == 0.8
-    assert molecule._covered(held_out, np.full(20_000, 0.5), np.arange(11.0), 100) == 0
+    held_out = np.array([0.1] * 8 + [0.19, 0.01])
+    found = covered(held_out, 10 * np.random.default_rng(0).random(20_000), np.arange(11.0), 100)
+    assert found == 0.8
+    assert covered(held_out, np.full(20_000, 0.5), np.arange(11.0), 100) == 0
 
 
 def test_mean_over_seeds_has_the_error_of_the_mean():

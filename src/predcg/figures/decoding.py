@@ -10,6 +10,7 @@ from torch import Tensor
 from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, new
 from predcg.measures.runs import states, variables
+from predcg.measures.weights import mean
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -98,7 +99,7 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         own = run.model.cv(run.data.test.x)
         decoded, maps = (run.system.backbone(run.model.decode(values)) for values in (own, z[..., :size]))
     dots = np.pad(own.numpy(), ((0, 0), (0, 1)))[:: max(1, len(own) // DOTS), :2]
-    agreement = (decoded - run.system.backbone(run.data.test.x)).cos().mean(0)
+    agreement = mean(run.data.test, (decoded - run.system.backbone(run.data.test.x)).cos())
     figure, panels = new(columns=2, width=3.7, height=3.4)
     for axes, radians, text in zip(panels, maps.unbind(-1), ("φ", "ψ"), strict=True):
         degrees = radians.rad2deg().numpy()

@@ -39,17 +39,28 @@ def within(batch: Batch, values: Tensor) -> tuple[float, float]:
     return there.min().item(), there.max().item()
 
 
+def histogram(batch: Batch, values: Tensor, edges: np.ndarray) -> np.ndarray:
+    """Shares of the bins, of one value per configuration; what falls outside them counts in the total."""
+    w = batch.w.double()
+    return np.histogram(values.flatten().numpy(), edges, weights=w.numpy())[0] / w.sum().item()
+
+
 def density(batch: Batch, values: Tensor, edges: np.ndarray) -> np.ndarray:
-    """Histogram density of one value per configuration; what falls outside the bins counts in the total."""
-    return np.histogram(values.flatten().numpy(), edges, weights=share(batch).numpy())[0] / np.diff(edges)
+    """The same as a density."""
+    return histogram(batch, values, edges) / np.diff(edges)
 
 
-def counts(batch: Batch, angles: Tensor, bins: int) -> np.ndarray:
-    """Histogram over the plane of two angles in degrees, (N, 2) to (bins, bins), which adds up to the effective size:
-    of equal weights the numbers of configurations.
+def counts(batch: Batch, degrees: Tensor, bins: int) -> np.ndarray:
+    """Histogram over the plane of two angles, (N, 2) to (bins, bins), that adds up to the effective size: of equal
+    weights the numbers of configurations.
     """
     w = batch.w.double() * (batch.effective_size / batch.w.double().sum())
-    return np.histogram2d(*angles.T.numpy(), bins=bins, range=[[-180, 180]] * 2, weights=w.numpy())[0]
+    return np.histogram2d(*degrees.T.numpy(), bins=bins, range=[[-180, 180]] * 2, weights=w.numpy())[0]
+
+
+def as_many(batch: Batch) -> int:
+    """Draws of a model that are as many as the configurations are worth."""
+    return max(round(batch.effective_size), 1)
 
 
 def block_mean(batch: Batch, values: Tensor, blocks: int = 16) -> tuple[float, float]:
