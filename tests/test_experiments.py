@@ -45,6 +45,8 @@ def small(experiment: str) -> list[str]:
         for name, value in {"stride": 1, "burn_in": 0, "exchange": 1}.items()
         if name in cfg.sampler
     }
+    if "bounds" in cfg.callbacks:
+        sizes["++callbacks.bounds.draws"] = 50
     return [
         f"{name}={value}" for name, value in (sizes | ({"steps": 1, "epoch_steps": 1} if cfg.steps else {})).items()
     ]
@@ -290,13 +292,22 @@ def composed(*overrides):
     return compose(list(overrides))
 
 
+def ends(overrides):
+    """The least and the greatest of overrides whose values are numbers; all of others."""
+    try:
+        ordered = sorted(overrides, key=lambda override: float(override.partition("=")[2]))
+    except ValueError:
+        return overrides
+    return [ordered[0], ordered[-1]]
+
+
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda path: path.stem)
 def test_every_claim_names_runs_that_compose_and_a_figure_that_exists(claim):
     content = OmegaConf.to_container(OmegaConf.load(claim))
     assert set(content) == {"runs", "figure", "expect"} and content["figure"] in figures.__all__
     for entry in content["runs"]:
-        # Of a grid every value once, not every combination.
-        values = [[one for (one,) in expand([[override]])] for override in entry]
+        # Of a grid every value once, not every combination; of numbers the least and the greatest.
+        values = [ends([one for (one,) in expand([[override]])]) for override in entry]
         for row in range(max(map(len, values))):
             composed(*(column[min(row, len(column) - 1)] for column in values))
     for expected in content["expect"].values():
@@ -329,6 +340,8 @@ def test_the_commands_of_the_readme_exist():
         elif words[0] == "predcg":
             overrides = [word for word in words[1:] if "=" in word]
             compose([re.sub(r"=([^,\[]*),.*", r"=\1", word) for word in overrides if not word.startswith("hydra")])
+        elif words[0] == "ruff":
+            assert words[1:] in (["check"], ["format", "--check"])
         elif words[0] == "predcg-draw":
             assert all(
                 (shipped("experiments") / f"{word}.yaml").exists() for word in words[1:] if not word.startswith("--")
@@ -340,7 +353,7 @@ def test_the_commands_of_the_readme_exist():
 def test_the_first_two_blocks_are_the_main_job_and_the_tests():
     first, second = blocks()[:2]
     assert first.split() == ["pip", "install", "-e", ".", "predcg", "experiment=ala2/forward_kl"]
-    assert second.split() == ["pip", "install", "-e", '".[test]"', "pytest"]
+    assert second.splitlines() == ['pip install -e ".[test]"', "ruff check", "ruff format --check", "pytest"]
 
 
 def test_every_picture_of_the_readme_is_there():

@@ -108,26 +108,21 @@ def test_an_interrupted_simulation_goes_on_bit_by_bit(sampler, seed, ala2, tmp_p
 
 
 @pytest.mark.parametrize("name", ["langevin", "replica_exchange"])
-def test_a_killed_simulation_goes_on_bit_by_bit(name, tmp_path):
-    """SIGKILL some time after a part that is drawn by chance; every simulation in a process of its own, as users have
-    it.
-    """
+def test_a_killed_simulation_goes_on_bit_by_bit(name, ala2, tmp_path):
+    """SIGKILL of a process some time after a part that is drawn by chance; another goes on."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-
-    def simulate(folder: Path) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, name, str(folder)], cwd=Path(__file__).parent, stderr=subprocess.DEVNULL
-        )
-
     part = killed / f"part_{random.randrange(8):05d}.npz"
-    process = simulate(killed)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, name, str(killed)], cwd=Path(__file__).parent, stderr=subprocess.DEVNULL
+    )
     while not (part.exists() and (killed / "state.pt").exists()) and process.poll() is None:
         time.sleep(0.001)
     time.sleep(0.02 * random.random())
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert part.exists() and not (killed / "frames.npz").exists()
-    assert [process.wait() for process in (simulate(killed), simulate(whole))] == [0, 0]
+    for folder in (killed, whole):
+        long_simulation(name, ala2, folder)
     assert_same(Batch.load(killed / "frames.npz"), Batch.load(whole / "frames.npz"))
     assert listing(killed) == {"frames.npz", "trajectory.dcd", "topology.pdb"}
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,12 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import call
+from omegaconf import OmegaConf
 from test_experiments import EXPERIMENTS, small
 
 from predcg import run
+from predcg.catalogue import shipped
 from predcg.cli import main
 from predcg.config import compose
 from predcg.errors import InputError
@@ -27,6 +31,7 @@ from predcg.samplers import Gibbs, Langevin
 from predcg.samplers.recorder import Recorder
 
 STEPS, EPOCH = 8, 4
+FEW = ["+callbacks.bounds.draws=50"]
 
 
 class Interrupt(pl.Callback):
@@ -70,7 +75,39 @@ def leaves(node, path=""):
         yield path, node.numpy().tobytes() if isinstance(node, torch.Tensor) else repr(node)
 
 
-@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if compose([f"experiment={name}"]).steps])
+# Between them every kind that has a state; all others are among the slow tests.
+RESUMED = [
+    "ala2/biased",
+    "double_well/reverse_kl",
+    "schoberl2015/long_range",
+    "schoberl2019/ala2",
+    "schoberl2019/double_well",
+]
+TRAINED = [
+    name
+    for name in EXPERIMENTS
+    if OmegaConf.load(shipped("conf") / f"experiment/{name}.yaml").get("steps") != 0  # composing all takes seconds
+]
+
+
+def kinds(experiment: str) -> set[str]:
+    """Classes of which a run of this experiment has the state: where data come from, what is minimised, and what goes
+    along.
+    """
+    cfg = compose([f"experiment={experiment}"])
+    groups = ["acquisition", "objective", "posterior", "prior", "latent", "optimizer", "scheduler", "callbacks"]
+    groups += ["sampler"] * cfg.acquisition._target_.endswith("Simulate")
+    nodes = [OmegaConf.to_container(OmegaConf.create({"group": cfg[group]})) for group in groups]
+    return {value for node in nodes for path, value in leaves(node) if path.endswith("._target_")}
+
+
+def test_no_kind_is_left_out_of_the_fast_resumes():
+    assert set().union(*map(kinds, TRAINED)) == set().union(*map(kinds, RESUMED))
+
+
+@pytest.mark.parametrize(
+    "experiment", [pytest.param(name, marks=[pytest.mark.slow] * (name not in RESUMED)) for name in TRAINED]
+)
 def test_every_experiment_resumes_bit_by_bit(experiment, tmp_path, monkeypatch):
     """Stopped in the middle of an epoch, and stopped once more when the training has ended and nothing is drawn yet."""
     monkeypatch.chdir(tmp_path)
@@ -118,7 +155,7 @@ def test_energies_of_data_are_counted_once_whenever_they_were_made(stop, tmp_pat
         "sampler.stride=2",
         "sampler.burn_in=4",
     ]
-    command = ["experiment=double_well/forward_kl", *sizes, "steps=4", "logger=none", "figures=[]"]
+    command = ["experiment=double_well/forward_kl", *sizes, *FEW, "steps=4", "logger=none", "figures=[]"]
     run.run(compose([*command, "folder=whole", "acquisition.kept=a"]))
     target, name = (run, "_train") if stop == "data" else (Langevin, "advance")
     original, calls = getattr(target, name), iter(range(100))
@@ -163,6 +200,7 @@ def test_the_next_run_clears_them(tmp_path, monkeypatch):
         "logger=none",
         "figures=[]",
         "folder=mine",
+        *FEW,
     ]
     monkeypatch.setattr(run, "_train", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -187,7 +225,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path, monkeypatch, caps
         "snapshots=4",
         "acquisition.frames=2000",
         "acquisition.test_frames=8",
-        "+callbacks.bounds.draws=50",
+        *FEW,
         "logger=none",
         "figures=[training]",
     ]
@@ -211,31 +249,19 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path, monkeypatch, caps
     assert [name for name in whole | parts if whole.get(name) != parts.get(name)] == []
 
 
-def test_two_equal_commands_at_once_run_once(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "predcg.run",
-        "experiment=double_well/forward_kl",
-        "steps=400",
-        "epoch_steps=100",
-        "logger=none",
-        "figures=[training]",
-    ]
-    both = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for _ in range(2)
-    ]
-    outputs = sorted(
-        (process.communicate(timeout=240)[0] for process in both),
-        key=lambda text: "waiting for another process" in text,
-    )
-    assert [process.returncode for process in both] == [0, 0]
-    assert (
-        "waiting for another process that works in outputs/double_well" in outputs[1]
-        and "finished already" in outputs[1]
-    )
-    assert "waiting" not in outputs[0]
+def test_two_equal_commands_at_once_run_once(tmp_path, monkeypatch, capsys):
+    """The second, called while the first trains, waits for it and finds it finished."""
+    monkeypatch.chdir(tmp_path)
+    overrides = ["experiment=double_well/forward_kl", "steps=400", "epoch_steps=100", "logger=none", "figures=[]", *FEW]
+    first = subprocess.Popen([sys.executable, "-m", "predcg.run", *overrides], stdout=subprocess.PIPE, text=True)
+    while not list(Path("outputs").rglob("last.ckpt")) and first.poll() is None:
+        time.sleep(0.01)
+    assert call(monkeypatch, *overrides) == 0
+    captured = capsys.readouterr()
+    assert "waiting for another process that works in outputs/double_well" in captured.out + captured.err
+    assert "finished already" in captured.out
+    output = first.communicate(timeout=240)[0]
+    assert first.returncode == 0 and "finished: " in output and "finished already" not in output
 
 
 def test_a_folder_is_worked_in_by_one_process_and_several_devices_are_one(tmp_path, monkeypatch):
@@ -245,8 +271,37 @@ def test_a_folder_is_worked_in_by_one_process_and_several_devices_are_one(tmp_pa
             pass
 
 
-def test_no_worker_outlives_its_parent(tmp_path):
-    """SIGKILL of a sweep: its workers end by themselves, though nobody tells them to."""
+WORKERS = """
+import time, joblib
+from pathlib import Path
+from predcg.processes import end_with_parent
+
+def work(name):
+    end_with_parent()
+    Path(name).touch()
+    time.sleep(600)
+
+joblib.Parallel(n_jobs=2)(joblib.delayed(work)(name) for name in ("one", "other"))
+"""
+
+
+def test_workers_of_a_killed_process_end_by_themselves(tmp_path):
+    """Of joblib, as a sweep has them; the sweep itself is among the slow tests."""
+    parent = subprocess.Popen([sys.executable, "-c", WORKERS], cwd=tmp_path)
+    until(lambda: len(list(tmp_path.iterdir())) == 2, parent)
+    assert_gone_with(parent)
+
+
+def test_every_job_of_the_command_line_ends_with_its_parent(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = []
+    monkeypatch.setattr("predcg.processes.end_with_parent", lambda: told.append(True))
+    assert call(monkeypatch, "-m", "experiment=double_well/mixed", "steps=0", "figures=[]", "seed=0,1") == 0
+    assert told == [True, True]
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_a_killed_sweep(tmp_path):
     sweep = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1", "steps=2000000", "epoch_steps=1000"]
     command = [
         sys.executable,
@@ -259,10 +314,19 @@ def test_no_worker_outlives_its_parent(tmp_path):
         "figures=[]",
     ]
     parent = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: len(list(tmp_path.glob("outputs/double_well/forward_kl/*/*/checkpoints/last.ckpt"))) == 2, parent)
+    assert_gone_with(parent)
+
+
+def until(begun, process):
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("outputs/double_well/forward_kl/*/*/checkpoints/last.ckpt"))) < 2:
-        assert parent.poll() is None and time.monotonic() < deadline
+    while not begun():
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def assert_gone_with(parent):
+    """SIGKILL: workers that nobody tells to end do so themselves."""
     workers = descendants(parent.pid)
     assert len(workers) >= 2
     os.kill(parent.pid, signal.SIGKILL)
@@ -301,31 +365,46 @@ FILES = [
 ]
 
 
+WHOLE = [
+    "experiment=double_well/forward_kl",
+    "steps=4",
+    "epoch_steps=4",
+    "snapshots=4",
+    "posterior=laplace",
+    "prior=gaussian",
+    "acquisition.frames=20",
+    "acquisition.test_frames=8",
+    *FEW,
+    "logger=none",
+    "folder=mine",
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with the finished run mine, and a copy of it."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run.run(compose([*WHOLE, "figures=[training]"]))
+    shutil.copytree(folder / "mine", folder / "copy")
+    return folder
+
+
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_file_is_named_in_one_line_with_the_cure(how, tmp_path, monkeypatch):
+def test_a_broken_file_is_named_in_one_line_with_the_cure(how, made, monkeypatch):
     """In whatever reads it: the next call of the command, finished or not, and load."""
-    monkeypatch.chdir(tmp_path)
-    command = [
-        "experiment=double_well/forward_kl",
-        "steps=4",
-        "epoch_steps=4",
-        "snapshots=4",
-        "posterior=laplace",
-        "prior=gaussian",
-        "acquisition.frames=20",
-        "acquisition.test_frames=8",
-        "logger=none",
-        "figures=[training]",
-        "folder=mine",
-    ]
-    run.run(compose(command))
+    monkeypatch.chdir(made)
+    shutil.rmtree("mine")
+    shutil.copytree("copy", "mine")
+    same, undrawn = (compose([*WHOLE, figures]) for figures in ("figures=[training]", "figures=[]"))
     kept = {name: Path("mine", name).read_bytes() for name in FILES}
     for name in FILES:
         BROKEN[how](Path("mine", name))
         refusals = []
         for read in (
-            lambda: run.run(compose([*command[:-2], "figures=[]", "folder=mine"])),
-            lambda: resumed(command),
+            lambda: run.run(undrawn),
+            lambda: resumed(same),
             loaded,
         ):
             try:
@@ -347,10 +426,10 @@ def test_a_broken_file_is_named_in_one_line_with_the_cure(how, tmp_path, monkeyp
             ), (name, line)
 
 
-def resumed(command):
+def resumed(cfg):
     """The same command where the marker is missing."""
     Path("mine/finished").unlink()
-    run.run(compose(command))
+    run.run(cfg)
 
 
 def loaded():

@@ -14,9 +14,11 @@ import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
 
 from predcg.batch import Batch, Data
+from predcg.config import compose
 from predcg.errors import InputError
 from predcg.objectives import ForwardKL, Mixed, Replay, ReverseKL
 from predcg.priors import Flat, Gaussian
+from predcg.run import run
 from predcg.systems import DoubleWell, Harmonic
 from predcg.training import AdaptiveTempering, Converged, Tempering, Training, fit, read_checkpoint, read_history
 from predcg.training.adaptive import overlap
@@ -507,7 +509,7 @@ def test_adaptive_tempering_is_checked():
 
 
 def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
-    """SIGKILL at an arbitrary moment after the first checkpoint, in a process of its own, as users have it."""
+    """SIGKILL of a process at an arbitrary moment after the first checkpoint; another goes on."""
     settings = {
         "_target_": "predcg.training.AdaptiveTempering",
         "start": 1e-4,
@@ -517,32 +519,24 @@ def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
         "block": 5,
         "draws": 500,
     }
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "predcg.run",
-            "experiment=double_well/forward_kl",
-            "objective=reverse_kl",
-            "acquisition=none",
-            "objective.samples=64",
-        ),
-        *("steps=600", "epoch_steps=20", "trainer.log_every_n_steps=1", "logger=none", "figures=[training]"),
+    overrides = [
+        *("experiment=double_well/forward_kl", "objective=reverse_kl", "acquisition=none", "objective.samples=64"),
+        *("steps=300", "epoch_steps=20", "trainer.log_every_n_steps=1", "logger=none", "figures=[training]"),
         *(f"+callbacks.tempering.{key}={value}" for key, value in settings.items()),
+        "+callbacks.bounds.draws=50",
     ]
-    process = subprocess.Popen(
-        [*command, "folder=killed"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "predcg.run", *overrides, f"folder={tmp_path / 'killed'}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     last = tmp_path / "killed/checkpoints/last.ckpt"
     while not last.exists() and process.poll() is None:
         time.sleep(0.001)
-    time.sleep(0.5 * random.random())
+    time.sleep(0.2 * random.random())
     process.kill()
     process.wait()
     step = read_checkpoint(last)["global_step"]
-    assert 0 < step < 600
+    assert 0 < step < 300
     for folder in ("killed", "whole"):
-        subprocess.run([*command, f"folder={folder}"], cwd=tmp_path, capture_output=True, timeout=240, check=True)
+        run(compose([*overrides, f"folder={tmp_path / folder}"]))
     one, other = (read_checkpoint(tmp_path / folder / "checkpoints/last.ckpt") for folder in ("killed", "whole"))
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), name
@@ -550,7 +544,7 @@ def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
     rows, whole = (read_history(tmp_path / folder / "metrics.csv") for folder in ("killed", "whole"))
     assert rows == whole
     raised = [row["step"] for row in rows if row.get("tempering/rise", 0) > 0]
-    raised = [at for at in raised if at < 600]  # at the last step there is none after it
+    raised = [at for at in raised if at < 300]  # at the last step there is none after it
     assert (
         any(at > step for at in raised)
         and len({row["train/beta"] for row in rows if "train/beta" in row}) == len(raised) + 1
