@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from predcg.acquisitions import Exact, Load, Nothing, Simulate
+from predcg.acquisitions import Exact, Load, NoData, Simulate
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.importance import Weighted
@@ -142,7 +142,7 @@ def test_molecules_have_no_exact_draws(ala2):
 
 
 def test_nothing_is_empty_but_shaped(ala2):
-    assert Nothing().acquire(None, ala2, Counter()).train.x.shape == (0, 66)
+    assert NoData().acquire(None, ala2, Counter()).train.x.shape == (0, 66)
 
 
 def load(path, system, **arguments):

@@ -29,8 +29,8 @@ NEEDED = {
 def check(experiment, group, option):
     choice = f"{group}={option}"
     try:
-        nouns = build(compose([f"experiment={experiment}", choice, *NEEDED.get(choice, [])]))
-        _rehearse(nouns, Batch.of(nouns.system.start(2)))
+        parts = build(compose([f"experiment={experiment}", choice, *NEEDED.get(choice, [])]))
+        _rehearse(parts, Batch.of(parts.system.start(2)))
     except InputError as reason:
         text = str(reason)
         assert "\n" not in text and len(text) <= LONGEST, text

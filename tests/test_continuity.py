@@ -47,8 +47,8 @@ def numbers(folder: Path, draws: dict[str, list] | None = None) -> dict[str, lis
     }
     if not hasattr(model.latent, "couplings"):
         found |= {"encoder": model.encoder(x).log_prob(z), "variables": model.cv(x), "decoded": model.decode(z)}
-    if run.weights is not None:
-        found |= {f"posterior {name}": spread for name, spread in run.weights.spread.items()}
+    if run.posterior is not None:
+        found |= {f"posterior {name}": spread for name, spread in run.posterior.spread.items()}
     return {name: value.tolist() for name, value in found.items()}
 
 

@@ -47,7 +47,7 @@ class Tilted:
 
 @pytest.fixture
 def runs(ala2):
-    coordinates = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    coordinates = InternalCoordinates(ala2.frame_atoms, ala2.zmatrix)
     model = Model(
         StandardNormal(0), Flow(0, 66, ala2.zmatrix["folds"], 4, 1, 1, [8], transform=coordinates), StandardNormal(0)
     )
@@ -97,7 +97,7 @@ def test_shares_of_sane_molecules_count_bonds_and_angles(ala2, runs):
     """At the force field's own values all are sane; one bond of 0.015 nm too much is neither tight nor narrower than
     wide.
     """
-    coordinates = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    coordinates = InternalCoordinates(ala2.frame_atoms, ala2.zmatrix)
     y = torch.zeros(4, 60)
     y[2:, coordinates.periodic] = 0.015 / ala2.zmatrix["bonds"][0][1]
     x = coordinates.inv(y)

@@ -106,10 +106,10 @@ def cases():
         yield pytest.param(experiment, "every", marks=[pytest.mark.slow] * (experiment not in DRAWN_OF))
 
 
-def refused(name, nouns, had):
+def refused(name, parts, had):
     """Whether this figure of such a run is refused, with the fix."""
     try:
-        check_figures([name], nouns.system, had)
+        check_figures([name], parts.system, had)
     except InputError as reason:
         assert str(reason).startswith(f"figures: {name} is drawn of ") and str(reason).endswith(
             "leave it out: figures=[]"
@@ -136,11 +136,11 @@ def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refu
     reloaded = load(folder)
     assert reloaded.model.generate(3).shape == (3, reloaded.system.size)
     assert {file.stem for file in (folder / "figures").glob("*")} == set(cfg.figures)
-    nouns = build(cfg)
-    had = will_have(cfg, nouns)
+    parts = build(cfg)
+    had = will_have(cfg, parts)
     assert (folder / "draws/draws.npz").exists() == ("draws" in had)
     assert all(math.isfinite(number) for number in json.loads((folder / "summary.json").read_text()).values())
-    allowed = [name for name in figures.__all__ if not refused(name, nouns, had)]
+    allowed = [name for name in figures.__all__ if not refused(name, parts, had)]
     assert set(compose([f"experiment={experiment}"]).figures) <= set(allowed)
     for name in allowed if which == "every" else []:
         torch.manual_seed(0)
@@ -165,9 +165,9 @@ def test_no_figure_is_left_out_of_the_fast_tests():
     drawn = set()
     for experiment in DRAWN_OF:
         cfg = compose([f"experiment={experiment}", "snapshots=1"])
-        nouns = build(cfg)
-        had = will_have(cfg, nouns)
-        drawn |= {name for name in figures.__all__ if not refused(name, nouns, had)}
+        parts = build(cfg)
+        had = will_have(cfg, parts)
+        drawn |= {name for name in figures.__all__ if not refused(name, parts, had)}
     assert drawn == {name for name in figures.__all__ if "claim" not in getattr(figures, name).needs.names}
 
 

@@ -23,7 +23,7 @@ from predcg.measures.molecule import covered
 from predcg.measures.runs import mean_over_seeds
 from predcg.model import Model
 from predcg.observables.observable import atoms
-from predcg.posteriors import Weights
+from predcg.posteriors import WeightPosterior
 from predcg.priors import ARD, Flat
 from predcg.results import Run
 from predcg.systems import DoubleWell, Harmonic, Molecule
@@ -179,7 +179,10 @@ def swelling_run(ala2, spread: float, h: torch.Tensor, frames: int = 10, seed: i
     """Uncertain by `spread` in the mean of h, with held-out structures of these h."""
     data = Data(Batch.of(ala2.start(frames)), Batch.of(h[:, None] * ala2.models[0]))
     return run_of(ala2)._replace(
-        model=swelling(ala2), weights=Weights({"trunk.0": torch.tensor([[0.0, spread]])}), data=data, seed=seed
+        model=swelling(ala2),
+        posterior=WeightPosterior({"trunk.0": torch.tensor([[0.0, spread]])}),
+        data=data,
+        seed=seed,
     )
 
 

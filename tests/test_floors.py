@@ -18,7 +18,7 @@ FLOORS = [
     {"transforms"},
     {"densities", "priors", "systems"},
     {"model"},
-    {"coarse", "gibbs", "importance", "posteriors"},
+    {"coarse", "joint_chains", "importance", "posteriors"},
     {"results", "samplers"},
     {"acquisitions", "objectives"},
     {"measures", "training"},

@@ -133,7 +133,7 @@ def test_bands_cover_what_they_are_about():
     near = [run_of(field, frames=60, linear=True) for field in grid]
     for index, run in enumerate(near):
         learn(run.model, run.data.train, run.prior)
-        near[index] = run._replace(weights=ObservedData()(run.model, run.prior, run.data.train))
+        near[index] = run._replace(posterior=ObservedData()(run.model, run.prior, run.data.train))
     far = [run_of(field, theta=-3.0, agreement=0.6, frames=2000, posterior=CompleteData) for field in grid]
     with pytest.raises(InputError, match="drawn of a posterior"):
         check_figures(["spin_bands"], near[0].system, {"training"})
@@ -166,7 +166,7 @@ def test_a_path_says_what_the_sparse_prior_leaves():
         0.5,
         1.0,
     )
-    deviation = (flat.weights.spread["joint"] @ flat.weights.spread["joint"].T)[1, 1].sqrt().item()
+    deviation = (flat.posterior.spread["joint"] @ flat.posterior.spread["joint"].T)[1, 1].sqrt().item()
     assert numbers["flat_z_1"] == pytest.approx(2.0 / deviation) and numbers["flat_lin"] == pytest.approx(0.5)
 
 

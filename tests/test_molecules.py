@@ -145,19 +145,19 @@ def test_a_flow_draws_any_molecule_with_its_density(files, rounds):
             f"decoder.rounds={rounds}",
         ]
     )
-    nouns = build(cfg)
-    terms = nouns.objective(nouns.model, nouns.system, None)
+    parts = build(cfg)
+    terms = parts.objective(parts.model, parts.system, None)
     terms.loss.backward()
-    assert terms.loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in nouns.model.parameters())
+    assert terms.loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in parts.model.parameters())
     if len(files.angles) == len(files.bonds) - 1 and rounds:
-        weighted = draw(nouns.model, nouns.system, 20_000, 1)
+        weighted = draw(parts.model, parts.system, 20_000, 1)
         (found, error), expected = weighted.log_z, exact_log_z(files)
         assert found == pytest.approx(expected, abs=4 * error) and error < 0.05
 
 
 def test_the_frame_is_bent(files):
     molecule = Molecule(files.pdb, files.forcefield, 300.0)
-    a, b, c = molecule.frame
+    a, b, c = molecule.frame_atoms
     assert {frozenset((a, b)), frozenset((b, c))} <= set(map(frozenset, files.bonds))
     assert math.radians(30) < files.angle(a, b, c) < math.radians(150)
 
@@ -168,7 +168,7 @@ def test_atoms_on_one_line_have_no_frame(tmp_path):
     straight = text.replace("-0.240   0.927   0.000", "-0.957   0.000   0.000")
     assert straight != text
     Path(files.pdb).write_text(straight)
-    assert Molecule(files.pdb, files.forcefield, 300.0).frame is None
+    assert Molecule(files.pdb, files.forcefield, 300.0).frame_atoms is None
     line = (
         "three bonded atoms off a line, to see the molecule from; Molecule has none; choose decoder=gaussian"
         " encoder=gaussian$"
@@ -195,7 +195,7 @@ def test_bonds_that_the_pdb_lacks_are_those_of_the_system(files, tmp_path):
     found = {frozenset((one.index, other.index)) for one, other in bare.topology.bonds}
     assert (
         found == set(map(frozenset, MOLECULES["methanol"][2]))
-        and bare.frame is not None
+        and bare.frame_atoms is not None
         and len(bare.zmatrix["atoms"]) == 3
     )
     assert len(list(whole.topology.bonds)) == len(files.bonds)

@@ -10,7 +10,7 @@ from predcg.batch import Batch
 from predcg.densities import FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.posteriors import ConditionalGaussNewton, ConditionalLaplace, ConditionalUnitGaussNewton, Weights
+from predcg.posteriors import ConditionalGaussNewton, ConditionalLaplace, ConditionalUnitGaussNewton, WeightPosterior
 from predcg.priors import ARD, Flat, Gaussian, StudentT
 from predcg.transforms import Chain, RigidFrame, Unit
 
@@ -169,7 +169,7 @@ def test_the_scale_of_weights_says_nothing_and_one_heavy_frame_is_one_frame(kind
 def test_draws_have_the_spread_and_survive_the_disk(kind, ppca, tmp_path):
     model, batch = ppca
     kind()(model, Gaussian(1 / N), batch).save(tmp_path / "posterior.npz")
-    weights = Weights.load(tmp_path / "posterior.npz")
+    weights = WeightPosterior.load(tmp_path / "posterior.npz")
     drawn = [weights.draw(model.decoder) for _ in range(4000)]
     flat = torch.stack([torch.cat([d["mean.weight"][0], d["mean.bias"][:1]]) for d in drawn])
     centre = torch.cat([model.decoder.mean.weight[0], model.decoder.mean.bias[:1]])

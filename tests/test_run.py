@@ -120,10 +120,10 @@ def test_results_are_of_the_checkpoint_that_was_asked_for_and_say_so(monkeypatch
 def test_a_posterior_is_about_the_weights_that_results_use(monkeypatch):
     assert call(monkeypatch, *OVERFITTED, "posterior=laplace", "prior=gaussian", "checkpoint=best", "folder=mine") == 0
     loaded, other = run.load(Path("mine")), run.load(Path("mine"), checkpoint="last")
-    assert loaded.step < other.step and other.weights is None
+    assert loaded.step < other.step and other.posterior is None
     again = Laplace()(loaded.model, loaded.prior, loaded.data.train)
     for name, spread in again.spread.items():
-        assert torch.allclose(loaded.weights.spread[name], spread, rtol=1e-6)
+        assert torch.allclose(loaded.posterior.spread[name], spread, rtol=1e-6)
 
 
 def test_the_posterior_of_a_run_is_kept(monkeypatch):
@@ -131,9 +131,9 @@ def test_the_posterior_of_a_run_is_kept(monkeypatch):
     loaded = run.load(the_folder())
     assert loaded.prior.weight == 1 / 40
     again = Laplace()(loaded.model, loaded.prior, loaded.data.train)
-    assert loaded.weights.spread.keys() == again.spread.keys() and len(again.spread) == 4
+    assert loaded.posterior.spread.keys() == again.spread.keys() and len(again.spread) == 4
     for name, spread in again.spread.items():
-        assert torch.allclose(loaded.weights.spread[name], spread, rtol=1e-6)
+        assert torch.allclose(loaded.posterior.spread[name], spread, rtol=1e-6)
 
 
 def test_a_finished_run_is_not_done_again_unless_forced(monkeypatch, capsys):

@@ -77,7 +77,7 @@ def test_correlations_are_exact(spins):
 
 @pytest.mark.parametrize(
     "draw",
-    [lambda spins, n: spins.sample(n), lambda spins, n: spins.gibbs(torch.ones(n, N, dtype=torch.float64), 60)],
+    [lambda spins, n: spins.sample(n), lambda spins, n: spins.gibbs_sweeps(torch.ones(n, N, dtype=torch.float64), 60)],
     ids=["exact", "gibbs"],
 )
 def test_draws_have_the_exact_moments(spins, draw):
@@ -108,7 +108,7 @@ def test_annealed_importance_sampling_stands_in_where_transfer_matrices_do_not_r
 
 def test_gibbs_sampling_of_two_seeds_differs_and_of_one_does_not(spins):
     def run(seed):
-        return spins.gibbs(torch.ones(5, N), 3, torch.Generator().manual_seed(seed))
+        return spins.gibbs_sweeps(torch.ones(5, N), 3, torch.Generator().manual_seed(seed))
 
     assert torch.equal(run(0), run(0)) and not torch.equal(run(0), run(1))
 

@@ -373,7 +373,7 @@ def test_shipped_structure_is_l_alanine_with_a_model_in_each_basin(ala2):
         "C",
         "O",
     ]
-    assert ala2.frame == [6, 8, 14]
+    assert ala2.frame_atoms == [6, 8, 14]
 
 
 def test_basins_are_the_boxes_of_the_source(ala2):
@@ -413,7 +413,7 @@ def test_basins_are_boxes_on_a_circle():
 
 def test_a_chain_has_its_frame_in_the_middle():
     chain = Peptide("ACE-AAA-NME", ["amber96.xml", "amber96_obc.xml"], 300.0)
-    atoms = [chain.topology.atom(index) for index in chain.frame]
+    atoms = [chain.topology.atom(index) for index in chain.frame_atoms]
     assert [(atom.name, atom.residue.index) for atom in atoms] == [("N", 2), ("CA", 2), ("C", 2)]  # ACE is 0
     assert chain.topology.atom(chain.backbone.indices[0, 1]).residue.index == 1
 
@@ -426,7 +426,7 @@ def test_any_molecule_has_a_frame_of_three_bonded_atoms(tmp_path):
         "ATOM      3  H2  HOH A   1      -0.240   0.927   0.000  1.00  0.00           H\nEND\n"
     )
     water = Molecule(str(pdb), ["tip3p.xml"], 300.0)
-    assert sorted(water.frame) == [0, 1, 2] and water.frame[1] == 0
+    assert sorted(water.frame_atoms) == [0, 1, 2] and water.frame_atoms[1] == 0
     with pytest.raises(InputError, match="ramachandran is drawn of a Molecule with a backbone"):
         check_figures(["ramachandran"], water, {"training", "data"})
     assert water.basins == () and water(water.start(2)).shape == (2,)

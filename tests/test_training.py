@@ -310,8 +310,8 @@ def test_tempering_is_checked():
 
 def test_a_loss_that_is_not_finite_ends_the_training(linear, tmp_path):
     class Broken(ForwardKL):
-        def forward(self, *nouns):
-            terms = super().forward(*nouns)
+        def forward(self, *parts):
+            terms = super().forward(*parts)
             return terms._replace(loss=terms.loss * torch.nan)
 
     with pytest.raises(FloatingPointError, match="loss is nan at step 0"):

@@ -51,7 +51,7 @@ def transform(request, frames, ala2):
             [RigidFrame([6, 8, 14]), Unit(0.1), whitening(Unit(0.1)(RigidFrame([6, 8, 14])(frames)))]
         ),
         "superposition": lambda: Superposition(frames[0].tolist()).double(),
-        "internal": lambda: InternalCoordinates(ala2.frame, ala2.zmatrix),
+        "internal": lambda: InternalCoordinates(ala2.frame_atoms, ala2.zmatrix),
         "capped": lambda: Capped(3.0),
         "matrix": lambda: Matrix(ROWS, 66),
     }[request.param]()
@@ -197,17 +197,19 @@ def peptide(request):
 
 
 def test_internal_coordinates_go_there_and_back(peptide):
-    internal = InternalCoordinates(peptide.frame, peptide.zmatrix)
+    internal = InternalCoordinates(peptide.frame_atoms, peptide.zmatrix)
     x = peptide.models.double() + 0.005 * torch.randn(20, peptide.size, dtype=torch.float64)
     back = internal.inv(internal(x))
     distances = Distances(torch.combinations(torch.arange(peptide.size // 3)).tolist())
     assert (distances(back) - distances(x)).abs().max() < 1e-8
-    assert RigidFrame(peptide.frame)(back).sub(RigidFrame(peptide.frame)(x)).abs().max() < 1e-8  # handedness, too
+    assert (
+        RigidFrame(peptide.frame_atoms)(back).sub(RigidFrame(peptide.frame_atoms)(x)).abs().max() < 1e-8
+    )  # handedness, too
 
 
 def test_internal_volume_element_agrees_with_autograd(peptide):
     """Both gauges freeze the same six motions, so that between them only the Jacobian of the map is left."""
-    internal, rigid = InternalCoordinates(peptide.frame, peptide.zmatrix), RigidFrame(peptide.frame)
+    internal, rigid = InternalCoordinates(peptide.frame_atoms, peptide.zmatrix), RigidFrame(peptide.frame_atoms)
     y = internal(peptide.models[0].double()) + 0.3 * torch.randn(peptide.size - 6, dtype=torch.float64)
     expected = torch.linalg.slogdet(torch.autograd.functional.jacobian(lambda y: rigid(internal.inv(y)), y)).logabsdet
     x, log_det = internal.back_and_ladj(y)
@@ -216,7 +218,7 @@ def test_internal_volume_element_agrees_with_autograd(peptide):
 
 
 def test_torsions_are_those_of_mdtraj(peptide):
-    internal = InternalCoordinates(peptide.frame, peptide.zmatrix)
+    internal = InternalCoordinates(peptide.frame_atoms, peptide.zmatrix)
     x = peptide.models.double()
     frame = mdtraj.Trajectory(x.view(1, -1, 3).numpy(), peptide.topology)
     rows = [
@@ -229,8 +231,10 @@ def test_torsions_are_those_of_mdtraj(peptide):
 
 def test_whatever_the_coordinates_the_molecule_stays_sane(peptide):
     zmatrix = peptide.zmatrix
-    x = InternalCoordinates(peptide.frame, zmatrix).inv(3 * torch.randn(500, peptide.size - 6, dtype=torch.float64))
-    a, b, c = peptide.frame
+    x = InternalCoordinates(peptide.frame_atoms, zmatrix).inv(
+        3 * torch.randn(500, peptide.size - 6, dtype=torch.float64)
+    )
+    a, b, c = peptide.frame_atoms
     assert Distances([[a, b], [b, c], *(row[:2] for row in zmatrix["atoms"])])(x).min() > 0
     angles = Angles([[a, b, c], *(row[:3] for row in zmatrix["atoms"])])(x)
     assert 0 < angles.min() and angles.max() < math.pi
@@ -239,7 +243,7 @@ def test_whatever_the_coordinates_the_molecule_stays_sane(peptide):
 
 def test_the_volume_element_survives_straight_angles(ala2):
     """In single precision an angle 1e-8 rad below π is π, whose sine is negative."""
-    internal = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    internal = InternalCoordinates(ala2.frame_atoms, ala2.zmatrix)
     y = torch.zeros(60)
     y[internal.periodic + 21] = 150.0
     expected = internal.back_and_ladj(y.double())[1]
@@ -247,7 +251,7 @@ def test_the_volume_element_survives_straight_angles(ala2):
 
 
 def test_the_mirror_image_has_density_zero(ala2):
-    internal = InternalCoordinates(ala2.frame, ala2.zmatrix)
+    internal = InternalCoordinates(ala2.frame_atoms, ala2.zmatrix)
     x = ala2.models.double()
     assert torch.isfinite(internal.call_and_ladj(x)[1]).all()
     assert (internal.call_and_ladj(-x)[1] == -math.inf).all()
@@ -256,10 +260,10 @@ def test_the_mirror_image_has_density_zero(ala2):
 def test_bonds_start_at_the_lengths_and_widths_of_the_force_field(ala2):
     """A step of a thousandth of a width, by finite differences."""
     internal, bonds = (
-        InternalCoordinates(ala2.frame, ala2.zmatrix),
+        InternalCoordinates(ala2.frame_atoms, ala2.zmatrix),
         torch.tensor(ala2.zmatrix["bonds"], dtype=torch.float64),
     )
-    pairs = Distances([ala2.frame[:2], ala2.frame[1:], *(row[:2] for row in ala2.zmatrix["atoms"])])
+    pairs = Distances([ala2.frame_atoms[:2], ala2.frame_atoms[1:], *(row[:2] for row in ala2.zmatrix["atoms"])])
     y = torch.zeros(60, dtype=torch.float64)
     step = y.clone()
     step[internal.periodic : internal.periodic + len(bonds)] = 1e-3
@@ -271,9 +275,9 @@ def test_bonds_start_at_the_lengths_and_widths_of_the_force_field(ala2):
 def test_a_zmatrix_out_of_order_is_refused(ala2):
     zmatrix = ala2.zmatrix
     with pytest.raises(InputError, match="too early"):
-        InternalCoordinates(ala2.frame, zmatrix | {"atoms": zmatrix["atoms"][::-1]})
+        InternalCoordinates(ala2.frame_atoms, zmatrix | {"atoms": zmatrix["atoms"][::-1]})
     with pytest.raises(InputError, match="one row for each of 10 atoms"):
-        InternalCoordinates(ala2.frame, zmatrix).width(30)
+        InternalCoordinates(ala2.frame_atoms, zmatrix).width(30)
 
 
 def test_harmonics_have_no_seam():

@@ -1,4 +1,4 @@
-"""From overrides to a complete configuration, and from that to the nouns."""
+"""From overrides to a complete configuration, and from that to the parts of a run."""
 
 import inspect
 import logging
@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from predcg import figures
-from predcg.acquisitions import Acquisition, Nothing, Simulate
+from predcg.acquisitions import Acquisition, NoData, Simulate
 from predcg.catalogue import shipped
 from predcg.errors import InputError
 from predcg.messages import explain, unknown
@@ -180,8 +180,10 @@ def _check_target(path: str, target: str) -> None:
         raise InputError(refusal)
 
 
-class Nouns(NamedTuple):
-    """What a configuration stands for, built; optimizer, scheduler and trainer wait for what they act on."""
+class Parts(NamedTuple):
+    """What a configuration stands for, built: the parts of a run; optimizer, scheduler and trainer wait for what they
+    act on.
+    """
 
     system: System
     model: Model
@@ -211,25 +213,25 @@ def check_figures(names: list[str], system: System, had: set[str]) -> None:
             raise InputError(f"figures: {name} is drawn of {lack} leave it out: figures=[{rest}]")
 
 
-def will_have(cfg: DictConfig, nouns: Nouns) -> set[str]:
+def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
     """Which of figures.runs.HAD the run will have."""
     facts = {
         "training": cfg.steps > 0,
-        "data": not isinstance(nouns.acquisition, Nothing),
-        "variables": nouns.model.latent().event_shape[0] > 0,
-        "weights": any(weight.ndim >= 2 for weight in nouns.model.decoder.parameters()),
-        "posterior": nouns.posterior is not None,
+        "data": not isinstance(parts.acquisition, NoData),
+        "variables": parts.model.latent().event_shape[0] > 0,
+        "weights": any(weight.ndim >= 2 for weight in parts.model.decoder.parameters()),
+        "posterior": parts.posterior is not None,
         "snapshots": cfg.get("snapshots") is not None,  # which run folders of earlier versions lack
-        "draws": nouns.objective.of_energy and cfg.steps > 0,
-        "adaptive": any(isinstance(callback, AdaptiveTempering) for callback in nouns.callbacks),
-        "ladder": isinstance(nouns.acquisition, Simulate) and isinstance(nouns.sampler, ReplicaExchange),
+        "draws": parts.objective.of_energy and cfg.steps > 0,
+        "adaptive": any(isinstance(callback, AdaptiveTempering) for callback in parts.callbacks),
+        "ladder": isinstance(parts.acquisition, Simulate) and isinstance(parts.sampler, ReplicaExchange),
     }
     return {name for name, there in facts.items() if there}
 
 
-def build(cfg: DictConfig) -> Nouns:
-    """Construct the nouns of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix`
-    are filled in from the system.
+def build(cfg: DictConfig) -> Parts:
+    """Construct the parts of a run from a complete configuration, whose `x` and, where it refers to them, `frame` and
+    `zmatrix` are filled in from the system.
     """
     check(cfg)
     system = construct(cfg, "system")
@@ -237,10 +239,10 @@ def build(cfg: DictConfig) -> Nouns:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
     cfg.x = system.size
     check_sizes(cfg)
-    for key in ("frame", "zmatrix"):
+    for key, fact in {"frame": "frame_atoms", "zmatrix": "zmatrix"}.items():
         users = [role for role in ("latent", "decoder", "encoder") if f"${{{key}" in OmegaConf.to_yaml(cfg[role])]
         if users and cfg[key] is None:
-            cfg[key] = getattr(system, key, None)
+            cfg[key] = getattr(system, fact, None)
             if cfg[key] is None:
                 kind, choose = type(system).__name__, " ".join(f"{role}=gaussian" for role in users)
                 if isinstance(system, Molecule):
@@ -253,13 +255,13 @@ def build(cfg: DictConfig) -> Nouns:
                     f" {choose}"
                 )
     model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
-    rest = {key: construct(cfg, key) or None for key in Nouns._fields[2:-1]}
+    rest = {key: construct(cfg, key) or None for key in Parts._fields[2:-1]}
     callbacks = [callback for callback in (construct(cfg, "callbacks") or {}).values() if callback]
     check_trainer(rest["trainer"], callbacks, cfg.steps)
     check_optimizer(rest["optimizer"], rest["scheduler"], cfg.steps)
-    nouns = Nouns(system, model, **rest, callbacks=callbacks)
-    check_figures(cfg.figures, system, will_have(cfg, nouns))
-    return nouns
+    parts = Parts(system, model, **rest, callbacks=callbacks)
+    check_figures(cfg.figures, system, will_have(cfg, parts))
+    return parts
 
 
 def construct(cfg: DictConfig, key: str) -> Any:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,6 +21,8 @@ from predcg.provenance import commit
 IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures"}
 # That every configuration of a run has.
 NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}
+# What configurations of earlier versions call otherwise.
+RENAMED = {"predcg.acquisitions.Nothing": "predcg.acquisitions.NoData"}
 PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
 
 
@@ -68,7 +71,16 @@ def configuration(folder: Path) -> dict | None:
         found = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError):
         return None
-    return found if isinstance(found, dict) and found.keys() >= NOUNS else None
+    return _renamed(found) if isinstance(found, dict) and found.keys() >= NOUNS else None
+
+
+def _renamed(node: Any) -> Any:
+    """A configuration with the names of today."""
+    if isinstance(node, dict):
+        return {key: _renamed(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_renamed(value) for value in node]
+    return RENAMED.get(node, node) if isinstance(node, str) else node
 
 
 def begin(folder: Path, resolved: dict) -> Path:

@@ -11,7 +11,7 @@ from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.files import reading
 from predcg.model import Model
-from predcg.posteriors import Weights
+from predcg.posteriors import WeightPosterior
 from predcg.priors import Prior
 from predcg.systems import System
 from predcg.systems.trajectory import configurations
@@ -37,7 +37,7 @@ class Run(NamedTuple):
         name: experiment and overrides, as a legend would show them.
         folder: the run folder.
         system, model, prior: the nouns, trained.
-        weights: posterior of the decoder's weights, where one was asked for.
+        posterior: that of the decoder's weights, where one was asked for.
         data: what it learnt from and what was held out.
         history: rows of metrics.csv.
         seed: for figures that draw samples.
@@ -49,7 +49,7 @@ class Run(NamedTuple):
     system: System
     model: Model
     prior: Prior
-    weights: Weights | None
+    posterior: WeightPosterior | None
     data: Data
     history: list[dict[str, float]]
     seed: int

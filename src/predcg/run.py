@@ -9,14 +9,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from predcg.batch import Batch, Data
-from predcg.config import Nouns, build, construct
+from predcg.config import Parts, build, construct
 from predcg.errors import InputError, NonFiniteError
 from predcg.files import alone, clear, read_json, reading, write_json
 from predcg.folder import begin, configuration, finish, is_finished, withdraw
 from predcg.inputs import kept
 from predcg.messages import short_of_memory
 from predcg.objectives import ReverseKL
-from predcg.posteriors import Weights
+from predcg.posteriors import WeightPosterior
 from predcg.report import FAILED, draw, final_beta, weigh
 from predcg.results import Run, bounds, parted
 from predcg.systems.trajectory import write_frame
@@ -44,17 +44,17 @@ def run(cfg: DictConfig) -> Path:
     os.environ.setdefault("WANDB__SERVICE_WAIT", "180")
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
-    nouns = build(cfg)
+    parts = build(cfg)
     resolved = OmegaConf.to_container(cfg, resolve=True)
     with alone(folder):
         if is_finished(folder, resolved):
             _draw_missing(cfg.figures, folder)
             return folder
         loggers = _loggers(cfg)
-        data = _acquire(cfg, nouns, resolved)
+        data = _acquire(cfg, parts, resolved)
         try:
-            module = _train(cfg, nouns, data, loggers)
-            summary = _results(cfg, nouns, module)
+            module = _train(cfg, parts, data, loggers)
+            summary = _results(cfg, parts, module)
             summary["wall_time_s"] = round(time.perf_counter() - began, 1)
             for logger in loggers:
                 _report(logger, folder, summary)
@@ -88,27 +88,27 @@ def _loggers(cfg: DictConfig) -> list:
     return loggers
 
 
-def _acquire(cfg: DictConfig, nouns: Nouns, resolved: dict) -> Data:
+def _acquire(cfg: DictConfig, parts: Parts, resolved: dict) -> Data:
     """The data of the run folder, or new ones; the system has then counted what they have cost, whenever that was."""
     folder = Path(cfg.folder)
-    a_step = _rehearse(nouns, Batch.of(nouns.system.start(2)))
+    a_step = _rehearse(parts, Batch.of(parts.system.start(2)))
     data = None if cfg.force else Data.load(folder / "data")
     if data is not None:
         clear(folder)
         if (folder / COST).exists():  # which run folders of earlier versions lack
-            nouns.system.evaluations.fill_(read_json(folder / COST)["energy_evaluations"])
+            parts.system.evaluations.fill_(read_json(folder / COST)["energy_evaluations"])
     else:
         torch.manual_seed(cfg.seed)
         made = folder if (folder / "config.yaml").exists() and not cfg.force else begin(folder, resolved)
         clear(folder)
         try:
-            data = nouns.acquisition.acquire(nouns.model, nouns.system, nouns.sampler, folder / "simulation")
+            data = parts.acquisition.acquire(parts.model, parts.system, parts.sampler, folder / "simulation")
             data = Data(
-                *(_possible(nouns, part, frames) for part, frames in zip(("training", "held-out"), data, strict=True))
+                *(_possible(parts, part, frames) for part, frames in zip(("training", "held-out"), data, strict=True))
             )
-            nouns.prior.fit(data.train.effective_size)
-            _rehearse(nouns, data.train.frames(slice(0, 2)))
-            _infer(nouns, data.train.frames(slice(0, 2)))
+            parts.prior.fit(data.train.effective_size)
+            _rehearse(parts, data.train.frames(slice(0, 2)))
+            _infer(parts, data.train.frames(slice(0, 2)))
             if cfg.steps and cfg.checkpoint == "best" and not len(data.test.x):
                 raise InputError(
                     "checkpoint: best follows the bound of held-out frames, and there are none; hold some out, or"
@@ -117,28 +117,28 @@ def _acquire(cfg: DictConfig, nouns: Nouns, resolved: dict) -> Data:
         except InputError:
             withdraw(folder, made)
             raise
-        write_json(folder / COST, {"energy_evaluations": int(nouns.system.evaluations)})
+        write_json(folder / COST, {"energy_evaluations": int(parts.system.evaluations)})
         data.save(folder / "data")
     # Whether or not there was a simulation before: its compiled code has other last digits.
-    nouns.system.expect(cfg.steps * a_step)
-    nouns.prior.fit(data.train.effective_size)
+    parts.system.expect(cfg.steps * a_step)
+    parts.prior.fit(data.train.effective_size)
     return data
 
 
-def _train(cfg: DictConfig, nouns: Nouns, data: Data, loggers: list) -> Training:
+def _train(cfg: DictConfig, parts: Parts, data: Data, loggers: list) -> Training:
     """Train from the last checkpoint where there is one, and infer the posterior; nothing of both for steps=0."""
-    folder, module = Path(cfg.folder), _training(nouns)
+    folder, module = Path(cfg.folder), _training(parts)
     torch.manual_seed(cfg.seed)
     if not cfg.steps:
         return module
     if len(data.train.x):
-        nouns.model.fit(data.train.x)
+        parts.model.fit(data.train.x)
     try:
         fit(
             module,
             data,
-            nouns.trainer,
-            nouns.callbacks,
+            parts.trainer,
+            parts.callbacks,
             loggers,
             folder,
             cfg.batch_size,
@@ -146,36 +146,36 @@ def _train(cfg: DictConfig, nouns: Nouns, data: Data, loggers: list) -> Training
             cfg.snapshots,
         )
     except NonFiniteError as reason:
-        file = write_frame(folder / "worst", nouns.system, reason.x)
+        file = write_frame(folder / "worst", parts.system, reason.x)
         raise FloatingPointError(
             f"{reason} (one: {file}); lower the learning rate or temper from a smaller beta"
         ) from reason
-    if nouns.posterior:  # of the weights that the results use
+    if parts.posterior:  # of the weights that the results use
         state = read_checkpoint(_file(folder, cfg.checkpoint))["state_dict"]
         module.load_state_dict(
             {name: value for name, value in state.items() if name.startswith("model.")}, strict=False
         )
         torch.manual_seed(cfg.seed)  # of one that is sampled: the same after a resume
-        if weights := _infer(nouns, data.train):
+        if weights := _infer(parts, data.train):
             weights.save(folder / POSTERIOR)
     return module
 
 
-def _results(cfg: DictConfig, nouns: Nouns, module: Training) -> dict[str, float]:
+def _results(cfg: DictConfig, parts: Parts, module: Training) -> dict[str, float]:
     """Judge, weigh and draw what was learnt; return all numbers of the run."""
     folder = Path(cfg.folder)
     finished = load(folder)
     summary = bounds(finished)
-    if summary and (warning := parted(summary, nouns.system.size)):
+    if summary and (warning := parted(summary, parts.system.size)):
         log.warning(warning)
     before = int(finished.system.evaluations)
-    if cfg.steps and nouns.objective.of_energy:
+    if cfg.steps and parts.objective.of_energy:
         summary |= weigh(finished, folder)
     weighed = int(finished.system.evaluations) - before
     summary |= draw(finished, cfg.figures, folder / "figures")
     summary["energy_evaluations"] = int(module.system.evaluations) + weighed  # those of figures are not counted
-    summary |= final_beta(nouns.objective) if cfg.steps else {}
-    if dropped := sum(int(part.dropped_samples) for part in nouns.objective.modules() if isinstance(part, ReverseKL)):
+    summary |= final_beta(parts.objective) if cfg.steps else {}
+    if dropped := sum(int(part.dropped_samples) for part in parts.objective.modules() if isinstance(part, ReverseKL)):
         summary["dropped_samples"] = dropped
     return summary
 
@@ -199,8 +199,8 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
             " folder"
         )
     cfg = OmegaConf.create(there | {"system": kept(folder, there["system"])})
-    nouns = build(cfg)
-    module = _training(nouns)
+    parts = build(cfg)
+    module = _training(parts)
     configured = cfg.get("checkpoint", "last")  # which run folders of earlier versions lack
     which = checkpoint or configured
     step = 0
@@ -216,14 +216,14 @@ def load(folder: Path | str, checkpoint: str | None = None) -> Run:
             f"{folder / 'data'}: expected train.npz and test.npz; found not both; start again with force=true"
         )
     history = read_history(folder / "metrics.csv") if cfg.steps else []
-    nouns.prior.fit(data.train.effective_size)
+    parts.prior.fit(data.train.effective_size)
     name = " ".join(folder.parts[-2:]).replace("default ", "")
     # The posterior is about the weights of one checkpoint.
     weights = (
-        nouns.posterior.kind.load(folder / POSTERIOR) if nouns.posterior and cfg.steps and which == configured else None
+        parts.posterior.kind.load(folder / POSTERIOR) if parts.posterior and cfg.steps and which == configured else None
     )
-    model = nouns.model.eval().requires_grad_(False)
-    return Run(f"{cfg.name} {name}", folder, nouns.system, model, nouns.prior, weights, data, history, cfg.seed, step)
+    model = parts.model.eval().requires_grad_(False)
+    return Run(f"{cfg.name} {name}", folder, parts.system, model, parts.prior, weights, data, history, cfg.seed, step)
 
 
 def _file(folder: Path, which: str) -> Path:
@@ -236,15 +236,15 @@ def _file(folder: Path, which: str) -> Path:
     return files[which]
 
 
-def _rehearse(nouns: Nouns, batch: Batch) -> int:
+def _rehearse(parts: Parts, batch: Batch) -> int:
     """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything; count
     its energy evaluations.
     """
-    before = int(nouns.system.evaluations)
-    roles = ", ".join(f"{role} {type(density).__name__}" for role, density in nouns.model.named_children())
+    before = int(parts.system.evaluations)
+    roles = ", ".join(f"{role} {type(density).__name__}" for role, density in parts.model.named_children())
     try:
         with torch.no_grad():
-            loss = nouns.objective(nouns.model, nouns.system, batch).loss
+            loss = parts.objective(parts.model, parts.system, batch).loss
     except InputError as reason:
         raise InputError(f"{reason} (found {roles})") from reason
     except FloatingPointError as reason:
@@ -261,14 +261,14 @@ def _rehearse(nouns: Nouns, batch: Batch) -> int:
             f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a"
             f" deterministic one (found {roles})"
         )
-    cost = int(nouns.system.evaluations) - before
-    nouns.system.evaluations.fill_(before)  # a rehearsal is no part of the run: a resumed one has more of them
+    cost = int(parts.system.evaluations) - before
+    parts.system.evaluations.fill_(before)  # a rehearsal is no part of the run: a resumed one has more of them
     return cost
 
 
-def _possible(nouns: Nouns, part: str, frames: Batch) -> Batch:
+def _possible(parts: Parts, part: str, frames: Batch) -> Batch:
     """Without those frames to which the decoder can give no density; how many they are is said."""
-    possible = nouns.model.decoder.supports(frames.x)
+    possible = parts.model.decoder.supports(frames.x)
     lost = int((~possible).sum())
     if not lost:
         return frames
@@ -285,12 +285,12 @@ def _possible(nouns: Nouns, part: str, frames: Batch) -> Batch:
     return frames.frames(possible)
 
 
-def _infer(nouns: Nouns, batch: Batch) -> Weights | None:
-    return nouns.posterior(nouns.model, nouns.prior, batch) if nouns.posterior else None
+def _infer(parts: Parts, batch: Batch) -> WeightPosterior | None:
+    return parts.posterior(parts.model, parts.prior, batch) if parts.posterior else None
 
 
-def _training(nouns: Nouns) -> Training:
-    return Training(nouns.model, nouns.system, nouns.prior, nouns.objective, nouns.optimizer, nouns.scheduler)
+def _training(parts: Parts) -> Training:
+    return Training(parts.model, parts.system, parts.prior, parts.objective, parts.optimizer, parts.scheduler)
 
 
 def _report(logger, folder: Path, summary: dict[str, float]) -> None:

@@ -143,7 +143,7 @@ class Spins(NamedTuple):
             spins.append(up)
         return torch.stack(spins, -1).to(self.field) * 2 - 1
 
-    def gibbs(self, start: Tensor, sweeps: int, noise: torch.Generator | None = None) -> Tensor:
+    def gibbs_sweeps(self, start: Tensor, sweeps: int, noise: torch.Generator | None = None) -> Tensor:
         """Each spin in turn drawn given all others, `sweeps` times: (..., n) to (..., n), all chains at once.
 
         Sites that do not see one another are drawn at the same time.
@@ -178,7 +178,7 @@ class Spins(NamedTuple):
             log_w = s.new_zeros(s.shape[:-1])
             for rung in range(1, RUNGS + 1):
                 log_w += self.log_weight(s) / RUNGS
-                s = self._scaled(rung / RUNGS).gibbs(s, 1)
+                s = self._scaled(rung / RUNGS).gibbs_sweeps(s, 1)
         share = log_w.softmax(0)
         mean = (share * self.log_weight(s)).sum(0)
         return log_w.logsumexp(0) - math.log(CHAINS) + shape[-1] * math.log(2) + mean - mean.detach()

@@ -22,7 +22,7 @@ class Acquisition(ABC):
         """Frames to learn from and frames held out."""
 
 
-class Nothing(Acquisition):
+class NoData(Acquisition):
     """No data: the energy is all there is."""
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
@@ -51,11 +51,11 @@ class Exact(Acquisition):
         x = system.masses.new_empty(0, system.size)
         while len(x) < n:
             drawn = system.sample(n)
-            x = torch.cat([x, drawn[within(system, drawn, self.basin)]])
+            x = torch.cat([x, drawn[in_basin(system, drawn, self.basin)]])
         return x[:n]
 
 
-def within(system: System, x: Tensor, basin: str | None) -> Tensor:
+def in_basin(system: System, x: Tensor, basin: str | None) -> Tensor:
     """Which configurations, (N, D), are in the named basin, (N,); all where none is named. Raises InputError on an
     unknown name.
     """

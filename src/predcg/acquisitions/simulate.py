@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from predcg.acquisitions.acquisition import Acquisition, positive, within
+from predcg.acquisitions.acquisition import Acquisition, in_basin, positive
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.files import locked
@@ -60,7 +60,7 @@ class Simulate(Acquisition):
         self.kept, self.basin = Path(kept), basin
 
     def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
-        within(system, system.start(1), self.basin)  # an unknown basin is told before the simulation
+        in_basin(system, system.start(1), self.basin)  # an unknown basin is told before the simulation
         per_block = (self.frames + self.test_frames) // (self.replicas * self.blocks)
         batch = self._simulate(system, sampler, per_block * self.blocks, folder)
         if batch.beta is not None:  # a ladder of temperatures: the system's own is learnt from
@@ -68,7 +68,7 @@ class Simulate(Acquisition):
         # Earliest in their block first, over all replicas and blocks.
         order = torch.arange(len(batch)).view(self.replicas, self.blocks, per_block).permute(2, 1, 0).flatten()
         train, test = batch.frames(order[: self.first]), batch.frames(order[self.frames :].sort().values)
-        return Data(*(part.frames(within(system, part.x, self.basin)) for part in (train, test)))
+        return Data(*(part.frames(in_basin(system, part.x, self.basin)) for part in (train, test)))
 
     def _simulate(self, system: System, sampler: Sampler, frames: int, folder: Path | None) -> Batch:
         start = system.start(self.replicas)

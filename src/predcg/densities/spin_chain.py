@@ -113,7 +113,7 @@ class _Chain(Distribution):
         if self.spins.countable:
             x = self.spins.sample(count)
         else:
-            x = self.spins.gibbs(free_spins((count, n), self.spins.field), SWEEPS)
+            x = self.spins.gibbs_sweeps(free_spins((count, n), self.spins.field), SWEEPS)
         return x.view(*shape, n).to(self.dtype)
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             else:
                 values[-1] |= {
                     f"flat_z_{name}": abs(value) / sd
-                    for (name, value), sd in zip(found.items(), run.weights.deviations(), strict=False)
+                    for (name, value), sd in zip(found.items(), run.posterior.deviations(), strict=False)
                 }
         numbers |= mean_over_seeds(values)
         run = same[0]
@@ -52,7 +52,7 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
                 axes.errorbar(
                     steps[-1] + 8 + 3 * place,
                     value,
-                    run.weights.deviations()[place],
+                    run.posterior.deviations()[place],
                     fmt="o",
                     markersize=3,
                     color=colour,

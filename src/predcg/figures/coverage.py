@@ -155,7 +155,7 @@ def _divergence(truth: np.ndarray, sample: Sample) -> float:
 def _sane(run: Run, x: Tensor, length_nm: float, degrees: float) -> float:
     """Percentage of configurations with every bond and angle of the Z-matrix this close to the force field's."""
     zmatrix, close = run.system.zmatrix, []
-    internal = InternalCoordinates(run.system.frame, zmatrix)
+    internal = InternalCoordinates(run.system.frame_atoms, zmatrix)
     for observable, centres, tolerance in (
         (internal.distances, zmatrix["bonds"], length_nm),
         (internal.angles, zmatrix["angles"], math.radians(degrees)),

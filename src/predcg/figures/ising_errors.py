@@ -131,7 +131,7 @@ def _bands(run: Run) -> np.ndarray:
     """Of draws of the parameters the magnetisation, (DRAWS,), or at μ = 0 the correlations, (DRAWS, n/2)."""
     torch.manual_seed(run.seed)
     measure = fine_magnetisation if run.system.field else fine_correlations
-    return np.array([measure(model.latent, model.decoder) for model in run.weights.models(run.model, DRAWS)])
+    return np.array([measure(model.latent, model.decoder) for model in run.posterior.models(run.model, DRAWS)])
 
 
 def _draw(axes: Axes, at, band: tuple[np.ndarray, np.ndarray], predicted, exact) -> None:

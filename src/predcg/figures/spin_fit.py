@@ -26,8 +26,8 @@ def spin_fit(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     numbers = {f"theta_{name}": value for name, value in run.model.latent.couplings.items()}
     if isinstance(run.model.decoder, SpinBlocks):
         numbers["agreement"] = agreement = run.model.decoder.agreement.item()
-        if run.weights is not None:
-            spread = run.weights.deviations()
+        if run.posterior is not None:
+            spread = run.posterior.deviations()
             # Of θ_cf from that of its logit, to first order.
             spread[-1] *= agreement * (1 - agreement)
             numbers |= {f"{name}_error": error for name, error in zip(list(numbers), spread, strict=True)}

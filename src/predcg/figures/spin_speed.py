@@ -47,7 +47,7 @@ def ising_speed(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             start = chain.start(SPINS // sites)
             for form, threads in (("batched, 1 thread", 1), ("batched, 2 threads", 2)):
                 with threads_set(threads):
-                    rates[form].append(SPINS / _fastest(lambda: chain.spins().gibbs(start, 5)) * 5)
+                    rates[form].append(SPINS / _fastest(lambda: chain.spins().gibbs_sweeps(start, 5)) * 5)
             rates["site after site in NumPy"].append(
                 SPINS / _fastest(lambda: _loop(start.numpy().T.copy(), chain.spins()))
             )

@@ -100,7 +100,7 @@ def _training(molecule: Molecule) -> "Training":
     from predcg.training import Training
 
     torch.manual_seed(0)
-    angstrom = [Chain([RigidFrame(molecule.frame), Unit(0.1)]) for _ in range(2)]
+    angstrom = [Chain([RigidFrame(molecule.frame_atoms), Unit(0.1)]) for _ in range(2)]
     decoder = GaussianMLP(2, molecule.size, [100, 100, 50], ["Tanh"] * 3, FreeScale, transform=angstrom[0])
     encoder = GaussianMLP(
         molecule.size, 2, [50, 100, 100], ["SELU", "SELU", "LogSigmoid"], TrunkScale, features=angstrom[1]

@@ -108,7 +108,7 @@ def credible_bands(
     }
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in observables}
     means: dict[str, list[float]] = {name: [] for name in observables}
-    for x in run.weights.predict(run.model, draws, frames):
+    for x in run.posterior.predict(run.model, draws, frames):
         for name, values in measure(x).items():
             drawn[name].append(density(Batch.of(x), values, edges[name]))
             means[name].append(values.mean().item())

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from predcg.gibbs import gibbs
+from predcg.joint_chains import metropolis_within_gibbs
 from predcg.results import Run
 
 
@@ -12,7 +12,7 @@ def acceptance(run: Run, chains: int, frames: int, stride: int) -> tuple[Tensor,
     frames,); how often a proposal of the encoder is accepted, and the variance of the former, exactly 1.
     """
     torch.manual_seed(run.seed)
-    made = gibbs(run.model, chains, frames, stride)
+    made = metropolis_within_gibbs(run.model, chains, frames, stride)
     z1 = made.z[:, 0]
     by_chain = z1.view(chains, frames).square().mean(1)
     numbers = {

@@ -9,7 +9,7 @@ from torch.func import grad, vmap
 
 from predcg.densities import sample_with_log_prob
 from predcg.model import Model
-from predcg.objectives.reverse import read
+from predcg.objectives.reverse import with_weights
 from predcg.results import Run
 from predcg.systems import System
 
@@ -36,12 +36,12 @@ def noise(
     weights = {name: value.detach() for name, value in model.decoder.named_parameters()}
 
     def along(weights: dict[str, Tensor], z: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        x, log_q = read(model.decoder, weights, z, sample_with_log_prob)
+        x, log_q = with_weights(model.decoder, weights, z, sample_with_log_prob)
         f = beta * system.energy(x) + log_q + model.latent().log_prob(z) - model.encoder(x).log_prob(z)
         return f, (f, x)
 
     def at_fixed(weights: dict[str, Tensor], z: Tensor, x: Tensor) -> Tensor:
-        return read(model.decoder, weights, z, lambda distribution: distribution.log_prob(x))
+        return with_weights(model.decoder, weights, z, lambda distribution: distribution.log_prob(x))
 
     traces, means = {name: [] for name in ESTIMATORS}, []
     for _ in range(blocks):

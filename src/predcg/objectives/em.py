@@ -39,7 +39,7 @@ class EM(Objective):
         _check(model, batch)
         with torch.no_grad():
             field, _ = model.decoder.evidence(batch.x)
-            z = model.latent.spins(field).gibbs(model.encoder(batch.x).sample((self.samples,)), self.sweeps)
+            z = model.latent.spins(field).gibbs_sweeps(model.encoder(batch.x).sample((self.samples,)), self.sweeps)
         joint = model.decoder(z).log_prob(batch.x) + model.latent().log_prob(z)
         return Terms(-batch.mean(joint.mean(0)), _parameters(model))
 

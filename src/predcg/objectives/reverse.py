@@ -105,7 +105,7 @@ def _energy(system: System, x: Tensor) -> tuple[Tensor, Tensor]:
     return u.detach(), torch.autograd.grad(u.sum(), at)[0]
 
 
-class _Read(nn.Module):
+class _Seen(nn.Module):
     def __init__(self, density: Density):
         super().__init__()
         self.density = density
@@ -114,7 +114,7 @@ class _Read(nn.Module):
         return what(self.density(context))
 
 
-def read(
+def with_weights(
     density: Density, weights: dict[str, Tensor], context: Tensor | None, what: Callable[[Distribution], Any]
 ) -> Any:
     """`what` of the distribution that the density would make of the context with other weights, by name.
@@ -123,11 +123,11 @@ def read(
     lasts.
     """
     return torch.func.functional_call(
-        _Read(density), {f"density.{name}": value for name, value in weights.items()}, (context, what)
+        _Seen(density), {f"density.{name}": value for name, value in weights.items()}, (context, what)
     )
 
 
 def _held_log_prob(density: Density, context: Tensor | None, event: Tensor) -> Tensor:
     """log p(event | context) with the weights of the density as constants."""
     weights = {name: value.detach() for name, value in density.named_parameters()}
-    return read(density, weights, context, lambda distribution: distribution.log_prob(event))
+    return with_weights(density, weights, context, lambda distribution: distribution.log_prob(event))

@@ -2,7 +2,7 @@
 
 from predcg.posteriors.conditional import ConditionalGaussNewton, ConditionalLaplace, ConditionalUnitGaussNewton
 from predcg.posteriors.laplace import Laplace, LastLayers
-from predcg.posteriors.posterior import Posterior, Weights
+from predcg.posteriors.posterior import Posterior, WeightPosterior
 from predcg.posteriors.spins import CompleteData, Joint, ObservedData
 
 __all__ = [
@@ -15,5 +15,5 @@ __all__ = [
     "LastLayers",
     "ObservedData",
     "Posterior",
-    "Weights",
+    "WeightPosterior",
 ]

@@ -11,7 +11,7 @@ from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.posteriors.curvature import Curvature, exact, gauss_newton
-from predcg.posteriors.posterior import Posterior, Weights, needs_data
+from predcg.posteriors.posterior import Posterior, WeightPosterior, needs_data
 from predcg.priors import Prior
 from predcg.ranges import PositiveFloat
 
@@ -39,7 +39,7 @@ class ByLayer(Posterior):
             raise InputError(f"posterior.floor: expected a positive curvature; found {floor}")
         self.floor = floor
 
-    def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
+    def __call__(self, model: Model, prior: Prior, batch: Batch) -> WeightPosterior:
         needs_data(batch)
         frames = batch.effective_size
         share = frames * batch.w.double().unsqueeze(-1) / batch.w.double().sum()
@@ -48,7 +48,7 @@ class ByLayer(Posterior):
             theta = model.decoder.get_submodule(name).weight.detach().double()
             of_prior = nn.functional.pad(frames * prior.weight * prior.precision(theta), (0, 1))  # none on the bias
             spread[name] = self.spread(v, curvature * share, of_prior, frames)
-        return Weights(spread)
+        return WeightPosterior(spread)
 
     @abstractmethod
     def curvature(self, model: Model, batch: Batch) -> Curvature:
@@ -56,8 +56,8 @@ class ByLayer(Posterior):
 
     @abstractmethod
     def spread(self, v: Tensor, curvature: Tensor, of_prior: Tensor, frames: float) -> Tensor:
-        """As in Weights, from a layer's inputs v, (N, in + 1), the curvature by its outputs, (N, out), and that of the
-        prior, (out, in + 1).
+        """The spread of a layer's weights, as in WeightPosterior, from its inputs v, (N, in + 1), the curvature by its
+        outputs, (N, out), and that of the prior, (out, in + 1).
         """
 
     def deviation(self, curvature: Tensor, frames: float) -> Tensor:

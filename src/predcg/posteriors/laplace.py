@@ -13,7 +13,7 @@ from predcg.batch import Batch
 from predcg.densities import GaussianMLP, StandardNormal
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.posteriors.posterior import Posterior, Weights, needs_data
+from predcg.posteriors.posterior import Posterior, WeightPosterior, needs_data
 from predcg.posteriors.quadrature import latent_nodes
 from predcg.priors import Prior
 from predcg.ranges import PositiveFloat
@@ -25,7 +25,7 @@ RANK = 1e-3  # of a frame's missing information, relative to its largest part: w
 KEPT = 500
 
 
-class LastLayers(Weights):
+class LastLayers(WeightPosterior):
     """Gaussian density of θ: the last layers of a Gaussian decoder's mean and log σ², and the latent density N(c, L
     Lᵀ), about the trained ones and N(0, I).
 

@@ -16,7 +16,7 @@ from predcg.model import Model
 from predcg.priors import Prior
 
 
-class Weights:
+class WeightPosterior:
     """Gaussian density of a decoder's weights θ, centred on the trained ones.
 
     Args:
@@ -53,24 +53,24 @@ class Weights:
             np.savez(temporary, **{name: spread.cpu().numpy() for name, spread in self.spread.items()})
 
     @classmethod
-    def load(cls, path: Path) -> "Weights":
+    def load(cls, path: Path) -> "WeightPosterior":
         """Read what `save` wrote."""
         with reading(path), np.load(path, allow_pickle=False) as arrays:
             return cls({name: torch.from_numpy(arrays[name]) for name in arrays})
 
 
 class Posterior(ABC):
-    """`posterior(model, prior, batch) -> Weights`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of -log p(θ | data) at
-    the trained θ.
+    """`posterior(model, prior, batch) -> WeightPosterior`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of
+    -log p(θ | data) at the trained θ.
 
     Attributes:
         kind: class of the weights that it makes.
     """
 
-    kind: type[Weights] = Weights
+    kind: type[WeightPosterior] = WeightPosterior
 
     @abstractmethod
-    def __call__(self, model: Model, prior: Prior, batch: Batch) -> Weights:
+    def __call__(self, model: Model, prior: Prior, batch: Batch) -> WeightPosterior:
         """The posterior given a trained model, the prior it was trained with and the frames it was trained on."""
 
 

@@ -12,13 +12,13 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from predcg.batch import Batch
 from predcg.densities import check_spins, log_evidence
 from predcg.model import Model
-from predcg.posteriors.posterior import Posterior, Weights, needs_data
+from predcg.posteriors.posterior import Posterior, WeightPosterior, needs_data
 from predcg.priors import Prior
 
 FLOOR = 0.01  # smallest curvature, a standard deviation of 10 in coupling or logit; our choice
 
 
-class Joint(Weights):
+class Joint(WeightPosterior):
     """Gaussian density of all parameters of latent and decoder, centred on the trained ones.
 
     Args:

@@ -5,12 +5,12 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, PositiveInt, Seed
-from predcg.samplers.chain import Chain
+from predcg.samplers.markov_chain import MarkovChain
 from predcg.samplers.sampler import Bias
 from predcg.systems import IsingChain, System
 
 
-class Gibbs(Chain):
+class Gibbs(MarkovChain):
     """Every spin in turn drawn given all others (Geman and Geman 1984), in all replicas at once; a step is a sweep over
     all sites.
 
@@ -39,6 +39,6 @@ class Gibbs(Chain):
         return {"x": start, "u": system.energy(start)}
 
     def advance(self, system: System, state: dict, steps: int, bias: Bias | None, noise: torch.Generator) -> None:
-        state["x"] = system.spins().gibbs(state["x"], steps, noise)
+        state["x"] = system.spins().gibbs_sweeps(state["x"], steps, noise)
         state["u"] = system.energy(state["x"])
         system.evaluations += steps * len(state["x"])

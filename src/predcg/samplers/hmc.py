@@ -7,7 +7,7 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
-from predcg.samplers.chain import Chain, slope
+from predcg.samplers.markov_chain import MarkovChain, slope
 from predcg.samplers.sampler import Bias
 from predcg.systems import System
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 DIVERGED = 1000.0  # kT above its beginning, from where a trajectory is rejected at once, before its energy overflows
 
 
-class HMC(Chain):
+class HMC(MarkovChain):
     """Velocity Verlet trajectories from fresh velocities, accepted with probability min(1, exp(H - H')) (Duane et al.
     1987).
 

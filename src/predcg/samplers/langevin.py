@@ -8,7 +8,7 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
-from predcg.samplers.chain import Chain, slope
+from predcg.samplers.markov_chain import MarkovChain, slope
 from predcg.samplers.sampler import Bias
 from predcg.systems import System
 from predcg.text import align
@@ -16,7 +16,7 @@ from predcg.text import align
 log = logging.getLogger(__name__)
 
 
-class Langevin(Chain):
+class Langevin(MarkovChain):
     """BAOAB splitting of m dv = -kT ∇u dt - γ m v dt + √(2 γ m kT) dW (Leimkuhler and Matthews 2013).
 
     A harmonic motion of frequency ω has its exact width at any timestep h; its velocities at the ends of steps are

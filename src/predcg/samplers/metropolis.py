@@ -7,14 +7,14 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Seed
-from predcg.samplers.chain import Chain, slope
+from predcg.samplers.markov_chain import MarkovChain, slope
 from predcg.samplers.sampler import Bias
 from predcg.systems import System
 
 log = logging.getLogger(__name__)
 
 
-class Metropolis(Chain):
+class Metropolis(MarkovChain):
     """x' = x + s ε with ε ~ N(0, I), accepted with probability min(1, exp(u - u')) (Metropolis et al. 1953).
 
     For few coordinates: averages have no error of a time step, and what is no motion in time has no need of one.

@@ -97,7 +97,7 @@ class Molecule(System):
         self.register_buffer("models", torch.tensor(models, dtype=torch.float32).flatten(1), persistent=False)
         backbone = phi_psi_of(self.topology, residue)
         self.backbone = Dihedrals(backbone) if backbone else None
-        self.frame = frame_atoms(self.topology, models)
+        self.frame_atoms = frame_atoms(self.topology, models)
         self.boxes = {name: dict(box) for name, box in (basins or {}).items()}
         self.basins = tuple(self.boxes)
         if self.basins and self.backbone is None:
@@ -159,11 +159,11 @@ class Molecule(System):
         """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model. Raises InputError
         where there is no frame.
         """
-        if self.frame is None:
+        if self.frame_atoms is None:
             raise InputError(
                 "zmatrix: expected three bonded atoms that are not on one line; found none; choose decoder=gaussian"
             )
-        return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame, self.kt)
+        return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame_atoms, self.kt)
 
     @property
     def platform(self) -> openmm.Platform:

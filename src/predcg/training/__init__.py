@@ -3,7 +3,7 @@
 from predcg.training.adaptive import AdaptiveTempering
 from predcg.training.callbacks import LogZBounds
 from predcg.training.fit import BEST, LAST, fit, read_checkpoint
-from predcg.training.history import read as read_history
+from predcg.training.history import read_history
 from predcg.training.module import Training
 from predcg.training.rehearsal import check_logger, check_optimizer, check_trainer
 from predcg.training.stochastic import Converged, Newton, RobbinsMonro

@@ -20,7 +20,7 @@ from predcg.files import reading, write_tensors
 from predcg.results import SNAPSHOTS
 from predcg.training.callbacks import Best, Evaluations, Progress, RandomState, RowsFirst, Snapshots, WholeEpochs
 from predcg.training.history import History
-from predcg.training.loader import Loader, Once
+from predcg.training.loader import Loader, WholeBatch
 from predcg.training.module import Training
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def fit(
     built.strategy.checkpoint_io = _InPlace()
     if isinstance(built.profiler, PassThroughProfiler):
         built.profiler = _Unmeasured()
-    batches, held_out_batches = Loader(data.train, batch_size, epoch_steps), Once(data.test) if held_out else None
+    batches, held_out_batches = Loader(data.train, batch_size, epoch_steps), WholeBatch(data.test) if held_out else None
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         # Joblib's workers have one of their own, which children of theirs do not know.
         multiprocessing.set_start_method("spawn", force=True)

@@ -22,7 +22,7 @@ class History(Logger):
         super().__init__()
         self.path = Path(path)
         self.rows: dict[int, dict[str, float]] = (
-            {row["step"]: row for row in read(self.path)} if self.path.exists() else {}
+            {row["step"]: row for row in read_history(self.path)} if self.path.exists() else {}
         )
 
     @property
@@ -68,7 +68,7 @@ class History(Logger):
             writer.writerows(self.rows[step] for step in sorted(self.rows))
 
 
-def read(path: Path) -> list[dict[str, float]]:
+def read_history(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics.csv, without the empty cells."""
     with reading(path), path.open(newline="") as file:
         if not file.read().endswith("\n"):

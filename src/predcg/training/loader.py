@@ -63,7 +63,7 @@ class Loader:
                     yield replace(minibatch, w=torch.ones_like(minibatch.w)) if resampled else minibatch
 
 
-class Once:
+class WholeBatch:
     """The whole of a batch as one step: what validation reads."""
 
     def __init__(self, batch: Batch):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from predcg.systems.forcefield.cmap import CMAP
-from predcg.systems.forcefield.parameters import Parameters, read
+from predcg.systems.forcefield.parameters import Parameters, read_parameters
 from predcg.systems.forcefield.solvent import GeneralisedBorn
 
 TERMS = ("bond", "angle", "torsion", "nonbonded", "solvation")
@@ -29,7 +29,7 @@ class ForceField(nn.Module):
 
     def __init__(self, system: openmm.System):
         super().__init__()
-        parameters = read(system)
+        parameters = read_parameters(system)
         n = system.getNumParticles()
         self.sizes, first, second = _differences(parameters)
         one, other = np.triu_indices(n, 1)

@@ -44,7 +44,7 @@ class Parameters(NamedTuple):
         return self.torsions[0], self.maps[0][:, :4], self.maps[0][:, 4:]
 
 
-def read(system: openmm.System) -> Parameters:
+def read_parameters(system: openmm.System) -> Parameters:
     """Every force of the system. Raises InputError naming the first force or setting that has no translation."""
     n = system.getNumParticles()
     check_free(system)

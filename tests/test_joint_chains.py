@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from predcg.errors import InputError
-from predcg.gibbs import gibbs
+from predcg.joint_chains import metropolis_within_gibbs
 
 CHAINS = 50_000
 SHIFT, WIDTH = 0.8, 2.0  # of the wrong encoder, in standard deviations of the posterior
@@ -41,7 +41,7 @@ def expect_the_joint_density(linear, x, z):
 
 
 def test_the_exact_encoder_is_always_accepted(linear):
-    draws = gibbs(linear.model(), CHAINS, frames=2, stride=3)
+    draws = metropolis_within_gibbs(linear.model(), CHAINS, frames=2, stride=3)
     assert draws.acceptance == pytest.approx(1.0, abs=1e-5)
     x, z = draws.x.view(CHAINS, 2), draws.z.view(CHAINS, 2)
     for frame in range(2):
@@ -53,7 +53,7 @@ def test_the_exact_encoder_is_always_accepted(linear):
 
 
 def test_a_wrong_encoder_is_corrected(linear):
-    draws = gibbs(wrong(linear), CHAINS, frames=1, stride=20)
+    draws = metropolis_within_gibbs(wrong(linear), CHAINS, frames=1, stride=20)
     expect_the_joint_density(linear, draws.x, draws.z)
     # With z standardised by the posterior: ∫∫ min(p(t) q(t'), p(t') q(t)) dt dt', whatever x
     t = np.linspace(-20, 20, 4001)
@@ -65,9 +65,9 @@ def test_a_wrong_encoder_is_corrected(linear):
 
 def test_burn_in_and_stride_count_the_same_steps(linear):
     torch.manual_seed(1)
-    all_steps = gibbs(wrong(linear), chains=3, frames=9)
+    all_steps = metropolis_within_gibbs(wrong(linear), chains=3, frames=9)
     torch.manual_seed(1)
-    some = gibbs(wrong(linear), chains=3, frames=3, stride=2, burn_in=3)
+    some = metropolis_within_gibbs(wrong(linear), chains=3, frames=3, stride=2, burn_in=3)
     assert torch.equal(some.x.view(3, 3), all_steps.x.view(3, 9)[:, 4::2])
     assert torch.equal(some.z.view(3, 3), all_steps.z.view(3, 9)[:, 4::2])
     assert some.acceptance == all_steps.acceptance
@@ -75,4 +75,4 @@ def test_burn_in_and_stride_count_the_same_steps(linear):
 
 def test_too_few_are_refused(linear):
     with pytest.raises(InputError, match="frames: expected at least 1; found 0"):
-        gibbs(linear.model(), chains=1, frames=0)
+        metropolis_within_gibbs(linear.model(), chains=1, frames=0)

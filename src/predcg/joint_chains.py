@@ -10,7 +10,7 @@ from predcg.model import Model
 from predcg.progress import progress
 
 
-class Chains(NamedTuple):
+class JointDraws(NamedTuple):
     """Draws of p(x, z), chain after chain: x (chains · frames, D) and z (chains · frames, d).
 
     `acceptance` is the mean acceptance probability over all steps: 1 if and only if the encoder is the model's
@@ -23,7 +23,7 @@ class Chains(NamedTuple):
 
 
 @torch.no_grad()
-def gibbs(model: Model, chains: int, frames: int, stride: int = 1, burn_in: int = 0) -> Chains:
+def metropolis_within_gibbs(model: Model, chains: int, frames: int, stride: int = 1, burn_in: int = 0) -> JointDraws:
     """Metropolis-within-Gibbs sampling of p(x, z) = p(x|z) p(z), all chains at once (Mattei and Frellsen 2018).
 
     z' ~ q(z|x) replaces z with probability min(1, p(x|z') p(z') q(z|x) / (p(x|z) p(z) q(z'|x))); then x ~ p(x|z)
@@ -41,7 +41,7 @@ def gibbs(model: Model, chains: int, frames: int, stride: int = 1, burn_in: int 
     >>> from predcg.densities import FreeScale, GaussianMLP, StandardNormal
     >>> net = {"hidden": [8], "activations": ["Tanh"], "scale": FreeScale}
     >>> model = Model(StandardNormal(1), GaussianMLP(1, 2, **net), GaussianMLP(2, 1, **net))
-    >>> gibbs(model, chains=4, frames=3).x.shape
+    >>> metropolis_within_gibbs(model, chains=4, frames=3).x.shape
     torch.Size([12, 2])
     """
     for name, value, least in (
@@ -69,4 +69,4 @@ def gibbs(model: Model, chains: int, frames: int, stride: int = 1, burn_in: int 
             if step > burn_in and (step - burn_in) % stride == 0:
                 kept.append((x, z))
             bar.update()
-    return Chains(*(torch.stack(draws, 1).flatten(0, 1) for draws in zip(*kept, strict=True)), acceptance)
+    return JointDraws(*(torch.stack(draws, 1).flatten(0, 1) for draws in zip(*kept, strict=True)), acceptance)

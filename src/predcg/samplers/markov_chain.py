@@ -13,7 +13,7 @@ from predcg.samplers.sampler import Bias, Sampler
 from predcg.systems import System
 
 
-class Chain(Sampler):
+class MarkovChain(Sampler):
     """A sampler whose state is a dictionary of tensors and numbers, with x, u and, where there is one, slope (∇u), one
     row for each replica.
 
