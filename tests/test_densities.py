@@ -1,5 +1,6 @@
 """Densities: one contract for all, and exact answers."""
 
+import inspect
 import math
 from functools import partial
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from predcg import densities
 from predcg.densities import (
     DeterministicMLP,
     Flow,
@@ -285,3 +287,39 @@ def test_branches_of_a_threefold_angle_are_equal():
         )
         third = ((y[:, 1] + math.pi) / (2 * math.pi / 3)).floor()
         assert all(abs((third == k).double().mean().item() - 1 / 3) < 0.012 for k in range(3))  # four standard errors
+
+
+BARE = {"hidden": [], "activations": []}
+LINEAR = {
+    "GaussianMLP": lambda: GaussianMLP(2, 3, **BARE, scale=TrunkScale),
+    "NetScale": lambda: GaussianMLP(2, 3, **BARE, scale=partial(NetScale, **BARE, gain=2.0), gain=2.0),
+    "DeterministicMLP": lambda: DeterministicMLP(2, 3, **BARE),
+    "SinhArcsinh": lambda: densities.SinhArcsinh(2, 3, **BARE),
+    "GaussianMixtureMLP": lambda: densities.GaussianMixtureMLP(2, 3, components=2, hidden=[]),
+    "Flow": lambda: Flow(2, 3, folds=[1, 1], bins=4, rounds=1, couplings=2, hidden=[]),
+    "narrow Flow": lambda: Flow(2, 3, folds=[1, 1], bins=4, rounds=0, couplings=0, hidden=[]),
+    "FreeEnergyNetworks": lambda: densities.FreeEnergyNetworks(2, [-2.0, -2.0], [2.0, 2.0], members=3, hidden=[]),
+}
+
+
+def test_every_density_with_hidden_layers_is_among_these():
+    kinds = [getattr(densities, name) for name in densities.__all__]
+    kinds = [kind for kind in kinds if isinstance(kind, type) and "hidden" in inspect.signature(kind).parameters]
+    assert {kind.__name__ for kind in kinds} | {"NetScale"} == {name.split()[-1] for name in LINEAR}
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_no_hidden_layers_are_a_linear_map(kind):
+    """hidden=[] is a network without an activation, whose density is as good as any."""
+    density = LINEAR[kind]()
+    assert not any(type(part).__module__ == "torch.nn.modules.activation" for part in density.modules())
+    one, other = torch.rand(2, 5, 2)
+    if kind != "FreeEnergyNetworks":
+        made = density(one)
+        assert torch.isfinite(made.log_prob(made.sample())).all()
+    # Of the others neither mean nor location is what a network puts out.
+    affine = {"GaussianMLP": "location", "NetScale": "location", "DeterministicMLP": "location"}
+    affine = getattr(density, (affine | {"FreeEnergyNetworks": "members"}).get(kind, ""), None)
+    if affine:
+        middle = affine((one + other) / 2)
+        assert torch.allclose(middle, (affine(one) + affine(other)) / 2, atol=1e-5) and middle.std() > 0

@@ -2,7 +2,7 @@
 
 from predcg.densities.coarse_spins import check_spins, fine_correlations, fine_magnetisation, log_evidence
 from predcg.densities.completing import Completing
-from predcg.densities.density import Conditional, Density, sample_with_log_prob
+from predcg.densities.density import Conditional, Density, sample_with_log_prob, with_weights
 from predcg.densities.deterministic import DeterministicMLP, Observed
 from predcg.densities.energy_based import EnergyBased
 from predcg.densities.flow import Flow
@@ -40,4 +40,5 @@ __all__ = [
     "fine_magnetisation",
     "log_evidence",
     "sample_with_log_prob",
+    "with_weights",
 ]

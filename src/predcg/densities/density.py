@@ -1,6 +1,8 @@
 """What a density is: a module that turns a context into a distribution."""
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Size, Tensor, nn
@@ -88,9 +90,11 @@ class _Transformed(NormalizingFlow):
         return x, log_y - log_det
 
 
-def network(inputs: int, hidden: list[int], activations: list[str], gain: float = 1.0) -> nn.Sequential:
-    """Linear layers of the widths `hidden`, each followed by its activation, named as in torch.nn; the initial first
-    layer times `gain`.
+def network(
+    inputs: int, hidden: list[int], activations: list[str], gain: float = 1.0, outputs: int | None = None
+) -> nn.Sequential:
+    """Linear layers of the widths `hidden`, each followed by its activation, named as in torch.nn, and, where there are
+    `outputs`, a last linear one, which without hidden layers is all; the initial first layer times `gain`.
     """
     if len(hidden) != len(activations):
         raise InputError(f"activations: expected one per hidden layer, {len(hidden)}; found {list(activations)}")
@@ -100,6 +104,8 @@ def network(inputs: int, hidden: list[int], activations: list[str], gain: float 
             raise InputError(f"activations: expected names in torch.nn, such as Tanh or SELU; found {activation!r}")
         layers += [nn.Linear(inputs, width), getattr(nn, activation)()]
         inputs = width
+    if outputs is not None:
+        layers.append(nn.Linear(inputs, outputs))
     for parameter in nn.Sequential(*layers[:1]).parameters():
         parameter.data.mul_(gain)
     return nn.Sequential(*layers)
@@ -116,3 +122,25 @@ def sample_with_log_prob(distribution: Distribution, shape: tuple[int, ...] = ()
         return distribution.rsample_and_log_prob(torch.Size(shape))
     sample = distribution.rsample(torch.Size(shape))
     return sample, distribution.log_prob(sample)
+
+
+class _Seen(nn.Module):
+    def __init__(self, density: Density):
+        super().__init__()
+        self.density = density
+
+    def forward(self, context: Tensor | None, what: Callable) -> Any:
+        return what(self.density(context))
+
+
+def with_weights(
+    density: Density, weights: dict[str, Tensor], context: Tensor | None, what: Callable[[Distribution], Any]
+) -> Any:
+    """`what` of the distribution that the density would make of the context with other weights, by name.
+
+    Not of the distribution alone: a transform in it is a module, which has the other weights only while this call
+    lasts.
+    """
+    return torch.func.functional_call(
+        _Seen(density), {f"density.{name}": value for name, value in weights.items()}, (context, what)
+    )

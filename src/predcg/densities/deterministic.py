@@ -1,7 +1,7 @@
 """Deterministic maps as densities of their one value."""
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from predcg.densities.density import Conditional, Density, network
@@ -79,7 +79,7 @@ class DeterministicMLP(Conditional):
         transform: Transform | None = None,
     ):
         super().__init__(context, size, features, transform)
-        self.net = nn.Sequential(*network(self.inputs, hidden, activations), nn.Linear(hidden[-1], self.outputs))
+        self.net = network(self.inputs, hidden, activations, outputs=self.outputs)
 
     def base(self, h: Tensor) -> Distribution:
         return Dirac(self.net(h))

@@ -140,7 +140,7 @@ class NetScale(nn.Module):
         gain: PositiveFloat = 1.0,
     ):
         super().__init__()
-        self.net = nn.Sequential(*network(inputs, hidden, activations, gain), nn.Linear(hidden[-1], outputs))
+        self.net = network(inputs, hidden, activations, gain, outputs)
 
     def forward(self, h: Tensor, trunk: Tensor) -> Tensor:
         return self.net(h)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from torch import Size, Tensor, nn
+from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from predcg.densities.density import Conditional, network
@@ -39,8 +39,7 @@ class SinhArcsinh(Conditional):
         transform: Transform | None = None,
     ):
         super().__init__(context, size, features, transform)
-        widths = [self.inputs, *hidden]
-        self.net = nn.Sequential(*network(self.inputs, hidden, activations), nn.Linear(widths[-1], 4 * self.outputs))
+        self.net = network(self.inputs, hidden, activations, outputs=4 * self.outputs)
         with torch.no_grad():
             self.net[-1].weight.mul_(0.1)
             self.net[-1].bias.zero_()

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from predcg.densities import sample_with_log_prob
+from predcg.densities import sample_with_log_prob, with_weights
 from predcg.model import Model
-from predcg.objectives.reverse import with_weights
 from predcg.results import Run
 from predcg.systems import System
 

@@ -1,15 +1,13 @@
 """The reverse Kullback-Leibler divergence between model and system."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from annotated_types import Ge, Lt
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.densities import Density, sample_with_log_prob
+from predcg.densities import Density, sample_with_log_prob, with_weights
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms
@@ -103,28 +101,6 @@ def _energy(system: System, x: Tensor) -> tuple[Tensor, Tensor]:
         return system.unchecked(at), torch.zeros_like(at)
     u = system.unchecked(at.requires_grad_())
     return u.detach(), torch.autograd.grad(u.sum(), at)[0]
-
-
-class _Seen(nn.Module):
-    def __init__(self, density: Density):
-        super().__init__()
-        self.density = density
-
-    def forward(self, context: Tensor | None, what: Callable) -> Any:
-        return what(self.density(context))
-
-
-def with_weights(
-    density: Density, weights: dict[str, Tensor], context: Tensor | None, what: Callable[[Distribution], Any]
-) -> Any:
-    """`what` of the distribution that the density would make of the context with other weights, by name.
-
-    Not of the distribution alone: a transform in it is a module, which has the other weights only while this call
-    lasts.
-    """
-    return torch.func.functional_call(
-        _Seen(density), {f"density.{name}": value for name, value in weights.items()}, (context, what)
-    )
 
 
 def _held_log_prob(density: Density, context: Tensor | None, event: Tensor) -> Tensor:
