@@ -1,6 +1,5 @@
 """Coverage of a molecule's states, on a target of which the model's importance weights are known."""
 
-import importlib
 import math
 from types import SimpleNamespace
 
@@ -12,12 +11,10 @@ from predcg.batch import Batch, Data
 from predcg.densities import Flow, StandardNormal
 from predcg.errors import InputError
 from predcg.importance import Weighted
+from predcg.measures.coverage import sane
 from predcg.model import Model
 from predcg.systems import DoubleWell
 from predcg.transforms import InternalCoordinates
-
-coverage = importlib.import_module("predcg.figures.coverage")
-explained = importlib.import_module("predcg.figures.explained")
 
 
 class Tilted:
@@ -63,10 +60,8 @@ def runs(ala2):
     ]
 
 
-def test_coverage_of_a_known_target(runs, monkeypatch):
-    monkeypatch.setattr(coverage, "DRAWS", 40_000)
-    monkeypatch.setattr(coverage, "FRAMES", 8000)
-    figure, numbers = figures.coverage(runs)
+def test_coverage_of_a_known_target(runs):
+    figure, numbers = figures.coverage(runs, draws=40_000, frames=8000)
     assert numbers["effective_sample_size"] == pytest.approx(0.9, abs=0.003)
     assert numbers["log_z"] == pytest.approx(math.log(1.5), abs=0.01)
     assert numbers["elbo_gap"] == pytest.approx(math.log(1.5) - 0.5 * math.log(2), abs=0.02)
@@ -101,8 +96,7 @@ def test_shares_of_sane_molecules_count_bonds_and_angles(ala2, runs):
     y = torch.zeros(4, 60)
     y[2:, coordinates.periodic] = 0.015 / ala2.zmatrix["bonds"][0][1]
     x = coordinates.inv(y)
-    run = SimpleNamespace(system=ala2)
-    assert coverage._sane(run, x, 0.01, 10) == 50 and coverage._sane(run, x, 0.02, 25) == 100
+    assert sane(ala2, Batch.of(x), 0.01, 10) == 50 and sane(ala2, Batch.of(x), 0.02, 25) == 100
 
 
 def test_efficiency_is_read_off_the_snapshots(runs):
@@ -118,13 +112,11 @@ def test_efficiency_is_read_off_the_snapshots(runs):
     assert numbers["ess_final"] == pytest.approx(0.9, abs=0.01)
 
 
-def test_a_latent_variable_explains_what_it_is_made_of(runs, monkeypatch):
-    monkeypatch.setattr(explained, "FRAMES", 4000)
-    monkeypatch.setattr(explained, "DRAWS", 500)
+def test_a_latent_variable_explains_what_it_is_made_of(runs):
     trained = runs[0]
     backbone = trained.system.ala2.backbone
     trained.model.cv = lambda x: torch.cat([backbone(x)[:, :1].sin(), backbone(x)[:, :1].cos()], -1)
-    _, numbers = figures.explained(runs)
+    _, numbers = figures.explained(runs, frames=4000, draws=500)
     assert numbers["r2_sin_φ_ala2/reverse_kl"] > 0.99 and numbers["r2_cos_φ_ala2/reverse_kl"] > 0.99
     assert abs(numbers["r2_sin_ψ_ala2/reverse_kl"]) < 0.15  # ψ is independent of φ here; 20 neighbours leave 1/20
     assert numbers["r2_least_ala2/reverse_kl"] == min(

@@ -1,7 +1,6 @@
 """Every shipped experiment runs for one step and can be loaded again; every claim and the README name what exists."""
 
 import functools
-import importlib
 import inspect
 import json
 import math
@@ -67,18 +66,8 @@ def few(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("predcg.report.DRAWS", 200)
     monkeypatch.setitem(style.STYLE, "savefig.dpi", 40)
-    for module, numbers in FEW.items():
-        for name, value in numbers.items():
-            # Some have the name of a figure.
-            monkeypatch.setattr(importlib.import_module(f"predcg.figures.{module}"), name, value)
     for name in figures.__all__:
         monkeypatch.setattr(figures, name, smaller(getattr(figures, name)))
-
-
-FEW = {
-    "efficiency": {"DRAWS": 50},
-    "structures": {"DRAWS": 50},
-}
 
 
 # Every figure is drawn of one of these, and of all others among the slow tests: most of the time is matplotlib's.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from predcg.batch import Batch
 from predcg.errors import InputError, NonFiniteError
 from predcg.files import atomic, reading
 from predcg.model import Model
@@ -20,6 +21,11 @@ class Weighted(NamedTuple):
 
     x: Tensor
     log_w: Tensor
+
+    @property
+    def batch(self) -> Batch:
+        """The draws with weights w of mean 1."""
+        return Batch(self.x, self.log_w.double().softmax(0) * len(self.log_w))
 
     @property
     def effective_sample_size(self) -> float:
@@ -71,7 +77,7 @@ class Weighted(NamedTuple):
         """`draws.npz` with x and w, of mean 1, as a Batch, and log_w; of a molecule also `topology.pdb`,
         `trajectory.dcd` and `weights.txt`, a line per frame.
         """
-        w = self.log_w.double().softmax(0) * len(self.log_w)
+        w = self.batch.w
         if getattr(system, "topology", None) is not None:
             write_trajectory(folder, system, self.x)
             with atomic(folder / "weights.txt") as temporary:

@@ -2,27 +2,23 @@
 
 import itertools
 
-import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, EXACT, new
-from predcg.importance import draw
+from predcg.measures.efficiency import curve, marks
 from predcg.measures.runs import experiment, grouped
 from predcg.results import Run
 from predcg.systems import Molecule
 
-DRAWS = 20_000
-LATENT = 15  # further latent draws in log q, where there is a latent variable
-MARKS = (1e7, 3e7, 1e8)
 # Effective sample size of alanine dipeptide, ff96 with OBC1 at 300 K, and energy evaluations, as published (Schopmans,
 # Friederich 2025).
 PUBLISHED = {"CMT, published": (1e8, 0.9769), "FAB, published": (2.13e8, 0.948)}
 
 
 @needs(Molecule, "training", "snapshots", by=experiment)
-def efficiency(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def efficiency(runs: list[Run], draws: int = 20_000) -> tuple[Figure, dict[str, float]]:
     """Effective sample size, and the gap of the reverse bound to log Z, against energy evaluations; one line per seed,
     a colour for each experiment.
 
@@ -34,13 +30,13 @@ def efficiency(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     numbers: dict[str, float] = {}
     groups = grouped(runs, experiment)
     for colour, (name, same) in zip(itertools.cycle(BASINS[1:]), groups.items(), strict=False):
-        curves = [_curve(run) for run in same]
-        for index, curve in enumerate(curves):
-            evaluations, ess, gap = zip(*curve, strict=True)
+        curves = [curve(run, draws) for run in same]
+        for index, points in enumerate(curves):
+            evaluations, ess, gap = zip(*points, strict=True)
             label = name if index == 0 else None
             left.plot(evaluations, ess, "o-", markersize=3, color=colour, label=label)
             right.plot(evaluations, gap, "o-", markersize=3, color=colour, label=label)
-        numbers |= {f"{key}_{name}" if len(groups) > 1 else key: value for key, value in _marks(curves).items()}
+        numbers |= {f"{key}_{name}" if len(groups) > 1 else key: value for key, value in marks(curves).items()}
     for (text, point), below in zip(PUBLISHED.items(), (3, 16), strict=True):
         left.plot(*point, "*", color=EXACT, markersize=9)
         left.annotate(text, point, textcoords="offset points", xytext=(-8, -below), ha="right", fontsize=7)
@@ -49,27 +45,3 @@ def efficiency(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     right.xaxis.set_minor_formatter(NullFormatter())
     left.legend(fontsize=7)
     return figure, numbers
-
-
-@torch.no_grad()
-def _curve(run: Run) -> list[tuple[int, float, float]]:
-    torch.manual_seed(run.seed)
-    points = []
-    for step in run.snapshots:
-        snapshot = run.snapshot(step)
-        weighted = draw(snapshot.model, run.system, DRAWS, LATENT)
-        finite = weighted.log_w[weighted.log_w.isfinite()].double()
-        points.append((snapshot.evaluations, weighted.effective_sample_size, weighted.log_z[0] - finite.mean().item()))
-    return points
-
-
-def _marks(curves: list[list[tuple[int, float, float]]]) -> dict[str, float]:
-    numbers = {
-        "evaluations": max(curve[-1][0] for curve in curves),
-        "ess_final": sum(curve[-1][1] for curve in curves) / len(curves),
-    }
-    for mark in MARKS:
-        reached = [[ess for evaluations, ess, _ in curve if evaluations <= 1.02 * mark] for curve in curves]
-        if all(reached) and all(curve[-1][0] > 0.9 * mark for curve in curves):
-            numbers[f"ess_at_{mark:.0e}".replace("e+0", "e")] = sum(ess[-1] for ess in reached) / len(reached)
-    return numbers

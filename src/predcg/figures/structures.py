@@ -5,20 +5,16 @@ spreads around them.
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from predcg.figures.balls import EXTENT, draw_molecule
 from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, DATA, MODEL, new
 from predcg.measures.runs import states, variables
-from predcg.observables import Distances
-from predcg.observables.alignment import rotation_onto
-from predcg.observables.observable import atoms
+from predcg.measures.structures import largest_bond_error, methyl_hydrogens, posed, spreads
 from predcg.results import Run
 from predcg.systems import Molecule
 
 STOPS = 8  # z1 = -3.5, -2.5, ... 3.5, as Schöberl et al. 2019
-DRAWS = 2000
 WIDTH_INCH = 12.0
 
 
@@ -37,11 +33,6 @@ def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     with torch.no_grad():
         x = run.model.decode(z)
     label = molecule.label(x).tolist()
-    heavy = Distances(
-        [[a.index, b.index] for a, b in molecule.topology.bonds if "H" not in (a.element.symbol, b.element.symbol)]
-    )
-    error = (heavy(x) - heavy(run.data.train.x).mean(0)).abs().max().item()
-
     rotor = methyl_hydrogens(molecule)
     shown = [atom for atom, rotates in enumerate(rotor) if not rotates]
     r = posed(x, molecule, shown)
@@ -77,13 +68,13 @@ def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         title="decoded means along z1, others 0; hydrogens of methyl groups are left out",
     )
     axes.axis("off")
-    return figure, {"strip_heavy_bond_error_nm": error} | (
+    return figure, {"strip_heavy_bond_error_nm": largest_bond_error(run, x)} | (
         {"basins_in_strip": len(set(label) - {-1})} if states(molecule) else {}
     )
 
 
 @needs(Molecule, "training", each=True)
-def atom_spread(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+def atom_spread(runs: list[Run], draws: int = 2000) -> tuple[Figure, dict[str, float]]:
     """The model's own standard deviation of every atom around the decoded mean, per coordinate, over z ~ p(z) and x ~
     p(x|z).
 
@@ -92,12 +83,7 @@ def atom_spread(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     their mean σ and its ratio to the former.
     """
     run, topology = runs[0], runs[0].system.topology
-    with torch.no_grad():
-        z = run.model.latent().sample((DRAWS,))
-        residual = atoms(run.model.decoder(z).sample() - run.model.decode(z))
-    square = residual.square().mean(0)
-    spread = (square.sum(-1) / (square > 0).sum(-1).clamp_min(1)).sqrt()
-    rotor = torch.tensor(methyl_hydrogens(run.system))
+    spread, rotor, numbers = spreads(run, draws)
     figure, (axes,) = new(width=max(4.5, 0.19 * len(spread) + 1), height=3.2)
     for these, colour, text in ((rotor, MODEL, "methyl hydrogens"), (~rotor, DATA, "all other atoms")):
         axes.bar(these.nonzero().flatten().numpy(), spread[these].numpy(), width=0.75, color=colour, label=text)
@@ -114,36 +100,4 @@ def atom_spread(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     residues.spines["bottom"].set_visible(False)
     axes.set(ylabel="σ around the decoded mean (nm)", xlim=(-0.7, len(spread) - 0.3))
     figure.legend(loc="outside upper center", ncols=2)
-    numbers = {"spread_others_nm": spread[~rotor & (spread > 0)].mean().item()}
-    if rotor.any():
-        numbers["spread_methyl_hydrogens_nm"] = spread[rotor].mean().item()
-        numbers["spread_ratio_methyl_hydrogens"] = numbers["spread_methyl_hydrogens_nm"] / numbers["spread_others_nm"]
     return figure, numbers
-
-
-def methyl_hydrogens(molecule: Molecule) -> list[bool]:
-    """Whether each atom is a hydrogen whose neighbour carries three: methyl groups and charged amino groups."""
-    carried: dict[int, list[int]] = {}
-    for one, other in molecule.topology.bonds:
-        for centre, atom in ((one, other), (other, one)):
-            if atom.element.symbol == "H":
-                carried.setdefault(centre.index, []).append(atom.index)
-    rotor = {atom for hydrogens in carried.values() if len(hydrogens) == 3 for atom in hydrogens}
-    return [index in rotor for index in range(molecule.size // 3)]
-
-
-def posed(x: Tensor, molecule: Molecule, shown: list[int]) -> Tensor:
-    """Structures, (n, atoms, 3), superposed on the middle one by their backbone; the longest extent upright, the
-    shortest towards the eye.
-    """
-    heavy = [atom for atom in molecule.topology.atoms if atom.element.symbol != "H"]
-    fixed = [atom.index for atom in heavy if atom.is_backbone] or [atom.index for atom in heavy]
-    r = atoms(x)
-    r = r - r[:, fixed].mean(1, keepdim=True)
-    r = r @ rotation_onto(r[:, fixed], r[len(r) // 2, fixed])
-    cloud = r[:, shown].flatten(0, 1)
-    across, up = torch.linalg.eigh(torch.cov(cloud.T)).eigenvectors.T[1:]  # the smallest variance first
-    # The first atom stands above and to the left; the third axis follows, so that no molecule becomes its mirror image.
-    first = r[:, 0].mean(0) - cloud.mean(0)
-    up, across = up if first @ up > 0 else -up, across if first @ across < 0 else -across
-    return r @ torch.stack([across, up, torch.linalg.cross(across, up)], -1)

@@ -17,7 +17,8 @@ def share(batch: Batch) -> Tensor:
 
 def mean(batch: Batch, values: Tensor) -> Tensor:
     """Σ w a / Σ w over configurations: (N, ...) to (...,), float64."""
-    return torch.tensordot(share(batch), values.double(), 1)
+    w = batch.w.double()
+    return torch.tensordot(w, values.double(), 1) / w.sum()
 
 
 def deviation(batch: Batch, values: Tensor) -> Tensor:
