@@ -72,7 +72,11 @@ def test_recovered_mass_is_the_models_own_by_alpha_and_variant(alpha):
         one[f"p_component_1_alpha{alpha:g}"] == pytest.approx(0.1, abs=0.01)
         and f"p_component_1_alpha{alpha:g}_error" in one
     )
-    assert one["p_component_1_data"] == pytest.approx(0.1, abs=0.1)
+    right = runs[0].data.train.x[:, 0] > 0
+    assert one["p_component_1_data"] == pytest.approx(right.double().mean().item())
+    train = Batch(runs[0].data.train.x, 1 + 8 * right.float())
+    _, weighted = figures.recovered_mass([runs[0]._replace(data=Data(train, train))], draws=500)
+    assert weighted["p_component_1_data"] == pytest.approx(train.mean(right.float()).item())
     _, two = figures.recovered_mass(
         [*runs, run_of(system, f"objective.alpha-{alpha}+prior-ard ", 0, side(0.4), alpha)], draws=50_000
     )

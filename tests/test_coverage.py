@@ -1,6 +1,7 @@
 """Coverage of a molecule's states, on a target of which the model's importance weights are known."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from predcg.densities import Flow, StandardNormal
 from predcg.errors import InputError
 from predcg.importance import Weighted
 from predcg.measures.coverage import sane
+from predcg.measures.explained import knowledge
 from predcg.model import Model
 from predcg.systems import DoubleWell
 from predcg.transforms import InternalCoordinates
@@ -52,7 +54,7 @@ def runs(ala2):
     with torch.no_grad():
         data = Data(*(Batch.of(system.sample(8000)) for _ in range(2)))
     trained = SimpleNamespace(
-        name="ala2/reverse_kl seed-0", system=system, model=model, history=[{"step": 1}], data=None, seed=0
+        name="ala2/reverse_kl seed-0", system=system, model=model, history=[{"step": 1}], data=data, seed=0
     )
     return [
         trained,
@@ -79,6 +81,28 @@ def test_coverage_of_a_known_target(runs):
     assert numbers["l_percent"] == 100 and numbers["outside_percent"] == 0
     assert numbers["tight_off_percent"] < 3 and numbers["energy_evaluations"] == 12
     assert len(figure.axes) == 7
+
+
+def test_a_reference_may_be_weighted(runs, monkeypatch):
+    """Frames one to three times over tell what frames of weights one to three do, where as many count as they weigh."""
+    monkeypatch.setattr(Batch, "effective_size", property(lambda batch: batch.w.double().sum().item()))
+    trained, reference = runs
+    backbone = trained.system.ala2.backbone
+    trained.model.cv = lambda x: backbone(x).sin()
+    times = 1 + torch.arange(600) % 3
+    parts = [batch.frames(slice(600)) for batch in reference.data]
+    repeated = [batch.frames(torch.arange(600).repeat_interleave(times)) for batch in parts]
+    weighted = [replace(batch, w=times.float()) for batch in parts]
+    found = []
+    for data in (repeated, weighted):
+        torch.manual_seed(0)
+        reference.data = Data(*data)
+        _, numbers = figures.coverage(runs, draws=1000, frames=10_000)
+        found.append(numbers | knowledge(trained, data[1], draws=100))
+    assert found[0].keys() == found[1].keys() - {"effective_frames_training", "effective_frames_held_out"}
+    for name, value in found[0].items():
+        if name not in ("p_left_simulated_error", "p_right_simulated_error"):
+            assert found[1][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
 
 def test_coverage_needs_a_reference_at_the_end(runs):

@@ -6,7 +6,9 @@ import json
 import math
 import re
 import shlex
+import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import mdtraj
@@ -16,6 +18,7 @@ import torch
 from omegaconf import OmegaConf
 
 from predcg import cli, figures, gallery
+from predcg.batch import Batch, Data
 from predcg.catalogue import listing, shipped
 from predcg.config import build, check_figures, compose, will_have
 from predcg.draw import expand
@@ -95,6 +98,39 @@ def cases():
         yield pytest.param(experiment, "every", marks=[pytest.mark.slow] * (experiment not in DRAWN_OF))
 
 
+def repeated_and_weighted(run, folder):
+    """The run with its frames one to three times over, and with weights one to three instead, in its folder too."""
+    for kind in ("repeated", "weighted"):
+        shutil.copytree(run.folder, folder / kind)
+        for name in ("data/train.npz", "data/test.npz", "simulation/frames.npz"):
+            if (file := folder / kind / name).exists():
+                batch = Batch.load(file)
+                times = 1 + torch.arange(len(batch)) % 3
+                every = torch.arange(len(batch)).repeat_interleave(times)
+                made = batch.frames(every) if kind == "repeated" else replace(batch, w=times.to(batch.w))
+                made.save(file)
+        yield run._replace(folder=folder / kind, data=Data.load(folder / kind / "data"))
+
+
+def check_weights(figure, repeated, weighted, monkeypatch):
+    """Numbers of frames that come up k times are those of weights k, but for standard errors; how many frames they are
+    worth is another question, which is left out here. Uneven weights are told.
+    """
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "effective_size", property(lambda batch: batch.w.double().sum().item()))
+        drawn = []
+        for run in (repeated, weighted):
+            torch.manual_seed(0)
+            drawn.append(figure([run]))
+    (_, known), (picture, found) = drawn
+    uneven = {"effective_frames_training", "effective_frames_held_out"} if len(weighted.data.train) else set()
+    assert found.keys() - known.keys() == uneven
+    assert ("effective sample size of" in picture.axes[0].get_title()) == bool(uneven)
+    for name, value in known.items():
+        if not name.endswith(("_error", "_z")):
+            assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-6), (figure.__name__, name)
+
+
 def refused(name, parts, had):
     """Whether this figure of such a run is refused, with the fix."""
     try:
@@ -109,7 +145,7 @@ def refused(name, parts, had):
 
 @pytest.mark.parametrize(("experiment", "which"), list(cases()))
 def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refused_or_drawn_of_it(
-    experiment, which, few
+    experiment, which, few, tmp_path, monkeypatch
 ):
     cfg = compose(
         [
@@ -131,10 +167,12 @@ def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refu
     assert all(math.isfinite(number) for number in json.loads((folder / "summary.json").read_text()).values())
     allowed = [name for name in figures.__all__ if not refused(name, parts, had)]
     assert set(compose([f"experiment={experiment}"]).figures) <= set(allowed)
+    copies = list(repeated_and_weighted(reloaded, tmp_path / "copies")) if which == "every" else []
     for name in allowed if which == "every" else []:
         torch.manual_seed(0)
         _, numbers = getattr(figures, name)([reloaded])
         assert all(math.isfinite(number) for number in numbers.values()), (name, numbers)
+        check_weights(getattr(figures, name), *copies, monkeypatch)
         # Of other overrides numbers are apart, or refused: else they would be pooled. Seeds are not.
         other = reloaded._replace(name=f"{experiment} prior-other seed-0")
         try:

@@ -10,6 +10,7 @@ import torch
 from predcg import figures, importance
 from predcg.figures.style import save
 from predcg.files import atomic
+from predcg.measures.weights import effective_frames
 from predcg.objectives import Objective
 from predcg.results import Run
 
@@ -33,9 +34,9 @@ def weigh(finished: Run, folder: Path) -> dict[str, float]:
 
 def draw(finished: Run, names: list[str], folder: Path) -> dict[str, float]:
     """Draw the named figures of one run into `folder`; return their numbers, and <figure>_failed = 1 for one that
-    fails, whose traceback is <figure>.txt there.
+    fails, whose traceback is <figure>.txt there; where frames weigh unevenly, also their effective sample sizes.
     """
-    summary = {}
+    summary = effective_frames([finished.data])
     for name in names:
 
         def drawn(name: str = name) -> dict[str, float]:

@@ -14,7 +14,7 @@ from predcg.systems import System
 
 
 @needs(System, "training", "data", "variables", by=lambda run: _prior(run))
-def latent_map(runs: list[Run], labelled: int = 1500) -> tuple[Figure, dict[str, float]]:
+def latent_map(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """Held-out frames in the plane of the first two collective variables, coloured by basin, or by φ and ψ where there
     are no two basins; one row of panels for each prior, the first seed drawn.
 
@@ -38,7 +38,7 @@ def latent_map(runs: list[Run], labelled: int = 1500) -> tuple[Figure, dict[str,
             _angles(panels[2 * row : 2 * row + 2], same[0], title)
         else:
             _map(panels[row], same[0], title)
-        numbers |= mean_over_seeds([separation(run, labelled) for run in same], f"_{prior}" if len(groups) > 1 else "")
+        numbers |= mean_over_seeds([separation(run) for run in same], f"_{prior}" if len(groups) > 1 else "")
     return figure, numbers | frames_in_basins(runs[0])
 
 

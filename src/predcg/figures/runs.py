@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from predcg.errors import InputError
 from predcg.measures.runs import experiment, mean_over_seeds
+from predcg.measures.weights import effective_frames
 from predcg.results import Run
 from predcg.systems import System
 
@@ -62,10 +63,12 @@ def needs(
         @wraps(draw)
         def checked(runs: list[Run], **sizes: int) -> tuple[Figure, dict[str, float]]:
             _only_seeds_differ(draw.__name__, runs, by)
-            if not each or len(runs) == 1:
-                return draw(runs, **sizes)
-            drawn = [draw([run], **sizes) for run in runs]
-            return drawn[0][0], mean_over_seeds([numbers for _, numbers in drawn])
+            drawn = [draw(same, **sizes) for same in ([[run] for run in runs] if each else [runs])]
+            picture, numbers = drawn[0]
+            if len(drawn) > 1:
+                numbers = mean_over_seeds([numbers for _, numbers in drawn])
+            _tell_weights(picture, runs[:1])
+            return picture, numbers | effective_frames([run.data for run in runs])
 
         checked.needs = Needs(kind, names)
         return checked
@@ -84,3 +87,16 @@ def _only_seeds_differ(figure: str, runs: list[Run], by: Callable[[Run], Any]) -
                     f"{figure}: expected runs that differ in their seeds alone; found {other!r} and {name!r}; draw them"
                     " one by one"
                 )
+
+
+def _tell_weights(picture: Figure, runs: list[Run]) -> None:
+    """Add the effective sample size of frames of uneven weight, the first run's, to the title of the first panel."""
+    lines = [
+        f"effective sample size of {len(batch)} {name} frames: {batch.effective_size:.4g}"
+        for run in runs
+        for name, batch in zip(("training", "held-out"), run.data, strict=True)
+        if batch.weighted
+    ]
+    if lines:
+        panel = picture.axes[0]
+        panel.set_title("\n".join(filter(None, [panel.get_title(), *lines])))

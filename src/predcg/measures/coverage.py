@@ -111,9 +111,9 @@ def measure(run: Run, simulated: Simulated, draws: int, frames: int, samples: in
         numbers["largest_mass_deviation_percent"] = worst
     reweighted = Sample(weighted.batch, model.angles)
     truth = test.shares()
-    floor = divergence(truth, train)
+    floor = divergence(truth, train, train.batch.effective_size)
     for name, sample in {"ramachandran_kl": reweighted, "ramachandran_kl_model": model}.items():
-        numbers[name], numbers[f"{name}_reference"] = divergence(truth, sample), floor
+        numbers[name], numbers[f"{name}_reference"] = divergence(truth, sample, draws), floor
     numbers["ramachandran_kl_above_floor"] = numbers["ramachandran_kl"] - numbers["ramachandran_kl_reference"]
     numbers["l_percent"] = 100 * census(run.system, weighted.x).all(-1).double().mean().item()
     for name, length_nm, angle in (("tight", 0.01, 10), ("wide", 0.02, 25)):
@@ -125,9 +125,9 @@ def measure(run: Run, simulated: Simulated, draws: int, frames: int, samples: in
     return Found(weighted, within, above, numbers)
 
 
-def divergence(truth: np.ndarray, sample: Sample) -> float:
-    """KL of histograms; an empty bin of the sample counts as a tenth of a frame."""
-    least = 0.1 / len(sample.batch)
+def divergence(truth: np.ndarray, sample: Sample, frames: float) -> float:
+    """KL of histograms; an empty bin of the sample counts as a tenth of a frame, of so many."""
+    least = 0.1 / frames
     other = (sample.shares() + least) / (1 + least * BINS**2)
     filled = truth > 0
     return float((truth[filled] * np.log(truth[filled] / other[filled])).sum())

@@ -4,7 +4,7 @@ import torch
 
 from predcg.batch import Batch
 from predcg.measures.runs import states
-from predcg.measures.weights import mean
+from predcg.measures.weights import mean, nearest
 from predcg.observables import Distances
 from predcg.results import Run
 from predcg.systems.chirality import census
@@ -18,14 +18,10 @@ def knowledge(run: Run, frames: Batch, draws: int, neighbours: int = 20) -> dict
     z, angles = run.model.cv(frames.x), run.system.backbone(frames.x)
     waves = torch.cat([angles.sin(), angles.cos()], -1)
     half = len(z) // 2
-    weighs = frames.w > 0
-    known, judged = weighs.clone(), weighs.clone()
-    known[half:], judged[:half] = False, False
-    nearest = torch.cdist(z[judged], z[known]).topk(min(neighbours, int(known.sum())), largest=False).indices
-    weight = frames.w[known][nearest].unsqueeze(-1)
-    told = (weight * waves[known][nearest]).sum(1) / weight.sum(1)
-    of, truth = frames.frames(judged), waves[judged]
-    left = mean(of, (truth - told).square()) / mean(of, (truth - mean(of, truth)).square())
+    known, judged, truth = frames.frames(slice(half)), frames.frames(slice(half, None)), waves[half:].double()
+    index, weight = nearest(known, torch.cdist(z[half:], z[:half]), neighbours)
+    told = (weight.unsqueeze(-1) * waves[:half][index]).sum(1) / weight.sum(1, keepdim=True)
+    left = mean(judged, (truth - told).square()) / mean(judged, (truth - mean(judged, truth)).square())
     numbers = {
         f"r2_{name}": 1 - value.item() for name, value in zip(("sin_φ", "sin_ψ", "cos_φ", "cos_ψ"), left, strict=True)
     }

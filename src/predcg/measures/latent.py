@@ -5,12 +5,12 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.measures.runs import states
-from predcg.measures.weights import mean
+from predcg.measures.weights import mean, nearest
 from predcg.results import Run
 
 
 @torch.no_grad()
-def separation(run: Run, labelled: int, neighbours: int = 5) -> dict[str, float]:
+def separation(run: Run, labelled: int = 1500, neighbours: int = 5) -> dict[str, float]:
     """How well z tells the basins of held-out frames apart, and how much of it is used: see figures.latent_map.
 
     Args:
@@ -51,21 +51,15 @@ def separation(run: Run, labelled: int, neighbours: int = 5) -> dict[str, float]
 
 
 def nearest_label(frames: Batch, z: Tensor, label: Tensor, neighbours: int) -> Tensor:
-    """The label that has most weight among the nearest others of each frame in z, (N,).
-
-    So many neighbours weigh as much as so many frames of mean weight, Σ w² / Σ w: of the farthest only a part may
-    count. Copies of a frame are no others.
+    """The label that has most weight among the nearest others of each frame in z, (N,); copies of a frame are no
+    others.
     """
     distance = torch.cdist(z, z)
     same = torch.unique(frames.x, dim=0, return_inverse=True)[1]
     distance[same.unsqueeze(-1) == same] = torch.inf
-    found = distance.topk(len(z) if frames.weighted else neighbours, largest=False)
-    w = torch.where(found.values.isfinite(), frames.w.double()[found.indices], 0.0)
-    enough = neighbours * frames.w.double().sum() / frames.effective_size
-    upto = w.cumsum(-1)
-    counted = (upto.clamp_max(enough) - (upto - w)).clamp_min(0)
-    votes = counted.new_zeros(len(z), int(label.max()) + 1)
-    return votes.scatter_add_(1, label[found.indices], counted).argmax(1)
+    index, weight = nearest(frames, distance, neighbours)
+    votes = weight.new_zeros(len(z), int(label.max()) + 1)
+    return votes.scatter_add_(1, label[index], weight).argmax(1)
 
 
 def frames_in_basins(run: Run) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Weighted averages, deviations and histograms: what they are of frames that come up k times, they are of weights k."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -64,6 +65,17 @@ def as_many(batch: Batch) -> int:
     return max(round(batch.effective_size), 1)
 
 
+def nearest(batch: Batch, distance: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+    """Of every row of distances to the configurations, (n, N), the nearest and how much they count, both (n, k): in
+    all as much as so many configurations of mean weight, Σ w² / Σ w, of the farthest a part; those infinitely far away
+    do not count.
+    """
+    found = distance.topk(len(batch) if batch.weighted else min(neighbours, len(batch)), largest=False)
+    w = torch.where(found.values.isfinite(), batch.w.double()[found.indices], 0.0)
+    upto, enough = w.cumsum(-1), neighbours * batch.w.double().sum() / batch.effective_size
+    return found.indices, (upto.clamp_max(enough) - (upto - w)).clamp_min(0)
+
+
 def block_mean(batch: Batch, values: Tensor, blocks: int = 16) -> tuple[float, float]:
     """Mean of a series and its standard error, from the means of as many blocks of it."""
     w, values = batch.w.double(), values.double()
@@ -77,7 +89,11 @@ def block_mean(batch: Batch, values: Tensor, blocks: int = 16) -> tuple[float, f
     return mean(batch, values).item(), float(means.std(ddof=1) / math.sqrt(len(means)))
 
 
-def effective_frames(data: Data) -> dict[str, float]:
-    """Kish's effective sample size of the training and of the held-out frames, where their weights are uneven."""
-    parts = {"effective_frames_training": data.train, "effective_frames_held_out": data.test}
-    return {name: part.effective_size for name, part in parts.items() if part.weighted}
+def effective_frames(data: Sequence[Data]) -> dict[str, float]:
+    """Kish's effective sample sizes of training and of held-out frames, means over runs, where weights are uneven."""
+    parts = {"training": [train for train, _ in data], "held_out": [test for _, test in data]}
+    return {
+        f"effective_frames_{name}": float(np.mean([batch.effective_size for batch in batches]))
+        for name, batches in parts.items()
+        if any(batch.weighted for batch in batches)
+    }
