@@ -57,7 +57,7 @@ def simulate(tmp_path, name, scales, **changes):
     folder.parent.mkdir()
     torch.manual_seed(3)
     data = Simulate(4, 4, replicas=2, blocks=1, kept=str(tmp_path / "kept")).acquire(
-        None, system, Langevin(**settings), folder
+        None, system, Langevin(**settings), folder=folder
     )
     return data, folder.resolve(), int(system.evaluations)
 
@@ -97,7 +97,7 @@ class Slow(Langevin):
 torch.manual_seed(0)
 Path(sys.argv[1]).mkdir()
 acquisition, slow = Simulate(200, 200, replicas=2, blocks=1, kept="kept"), Slow(0.1, 1.0, 5, 0, 0)
-data = acquisition.acquire(None, Harmonic([1.0]), slow, Path(sys.argv[1]) / "simulation")
+data = acquisition.acquire(None, Harmonic([1.0]), slow, folder=Path(sys.argv[1]) / "simulation")
 print(data.train.x.double().sum().item())
 """
     both = [

@@ -12,7 +12,7 @@ from predcg.catalogue import groups, listing, shipped
 from predcg.config import build, compose
 from predcg.errors import InputError
 from predcg.messages import LONGEST
-from predcg.run import _rehearse
+from predcg.rounds import rehearse
 
 EXPERIMENTS = listing(shipped("conf") / "experiment")
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
@@ -30,7 +30,7 @@ def check(experiment, group, option):
     choice = f"{group}={option}"
     try:
         parts = build(compose([f"experiment={experiment}", choice, *NEEDED.get(choice, [])]))
-        _rehearse(parts, Batch.of(parts.system.start(2)))
+        rehearse(parts, Batch.of(parts.system.start(2)))
     except InputError as reason:
         text = str(reason)
         assert "\n" not in text and len(text) <= LONGEST, text

@@ -21,7 +21,7 @@ from conftest import call
 from omegaconf import OmegaConf
 from test_experiments import EXPERIMENTS, small
 
-from predcg import run
+from predcg import rounds, run
 from predcg.catalogue import shipped
 from predcg.cli import main
 from predcg.config import compose
@@ -117,15 +117,15 @@ def test_every_experiment_resumes_bit_by_bit(experiment, tmp_path, monkeypatch):
     for one in cfg.values():
         one.snapshots = one.snapshots and 3
     run.run(cfg["whole"])
-    fit, results = run.fit, run._results
+    fit, results = rounds.fit, run._results
     monkeypatch.setattr(
-        run,
+        rounds,
         "fit",
         lambda module, data, trainer, callbacks, *rest: fit(module, data, trainer, [*callbacks, Interrupt()], *rest),
     )
     with pytest.raises(KeyboardInterrupt):
         run.run(cfg["parts"])
-    monkeypatch.setattr(run, "fit", fit)
+    monkeypatch.setattr(rounds, "fit", fit)
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
@@ -157,7 +157,7 @@ def test_energies_of_data_are_counted_once_whenever_they_were_made(stop, tmp_pat
     ]
     command = ["experiment=double_well/forward_kl", *sizes, *FEW, "steps=4", "logger=none", "figures=[]"]
     run.run(compose([*command, "folder=whole", "acquisition.kept=a"]))
-    target, name = (run, "_train") if stop == "data" else (Langevin, "advance")
+    target, name = (run, "train") if stop == "data" else (Langevin, "advance")
     original, calls = getattr(target, name), iter(range(100))
 
     def killed(*arguments):
@@ -202,7 +202,7 @@ def test_the_next_run_clears_them(tmp_path, monkeypatch):
         "folder=mine",
         *FEW,
     ]
-    monkeypatch.setattr(run, "_train", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(run, "train", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run.run(compose(command))
     Path("mine/checkpoints").mkdir()

@@ -15,7 +15,7 @@ import torch
 from conftest import call
 from omegaconf import OmegaConf
 
-from predcg import cli, config, draw, run
+from predcg import cli, config, draw, rounds, run
 from predcg.batch import Batch
 from predcg.config import compose
 from predcg.errors import InputError
@@ -150,16 +150,16 @@ def test_a_finished_run_is_not_done_again_unless_forced(monkeypatch, capsys):
 def test_an_interrupted_run_is_never_finished_and_goes_on_where_it_was(monkeypatch, tmp_path):
     whole = config.compose([*QUICK, "folder=whole"])
     run.run(whole)
-    fit = run.fit
+    fit = rounds.fit
 
     def half(module, data, trainer, *rest):
         fit(module, data, lambda **more: trainer(**more | {"max_steps": 10}), *rest)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "fit", half)
+    monkeypatch.setattr(rounds, "fit", half)
     assert call(monkeypatch, *QUICK) == 130
     assert not (the_folder() / "finished").exists() and not (the_folder() / "summary.json").exists()
-    monkeypatch.setattr(run, "fit", fit)
+    monkeypatch.setattr(rounds, "fit", fit)
     data = (the_folder() / "data/train.npz").stat().st_mtime_ns
     assert call(monkeypatch, *QUICK) == 0
     assert (the_folder() / "finished").exists() and (the_folder() / "data/train.npz").stat().st_mtime_ns == data
@@ -544,7 +544,7 @@ def test_every_job_of_a_sweep_keeps_its_own_snapshots(monkeypatch):
 def test_another_figure_of_a_finished_run_is_drawn_without_training(monkeypatch):
     folder = run.run(compose(QUICK))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr("predcg.run.fit", None)
+    monkeypatch.setattr("predcg.rounds.fit", None)
     assert run.run(compose([*QUICK[:-1], "figures=[training,profile]"])) == folder
     after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     changed = {path.relative_to(folder).as_posix() for path in after if before.get(path) != after[path]}

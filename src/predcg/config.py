@@ -28,6 +28,7 @@ from predcg.posteriors import Posterior
 from predcg.priors import Prior
 from predcg.samplers import ReplicaExchange, Sampler
 from predcg.schema import check, make_lists
+from predcg.stops import Stop
 from predcg.systems import Molecule, System
 from predcg.training import AdaptiveTempering, check_optimizer, check_trainer
 
@@ -192,6 +193,7 @@ class Parts(NamedTuple):
     objective: Objective
     acquisition: Acquisition
     sampler: Sampler
+    stop: Stop | None
     optimizer: Callable
     scheduler: Callable | None
     trainer: Callable
@@ -229,12 +231,12 @@ def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
     return {name for name, there in facts.items() if there}
 
 
-def build(cfg: DictConfig) -> Parts:
-    """Construct the parts of a run from a complete configuration, whose `x` and, where it refers to them, `frame` and
-    `zmatrix` are filled in from the system.
+def build(cfg: DictConfig, system: System | None = None) -> Parts:
+    """Construct the parts of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix`
+    are filled in from the system: one that was made of the same configuration before, or a new one.
     """
     check(cfg)
-    system = construct(cfg, "system")
+    system = system or construct(cfg, "system")
     if cfg.x is not None and cfg.x != system.size:
         raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
     cfg.x = system.size

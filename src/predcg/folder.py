@@ -13,12 +13,15 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from predcg.errors import InputError
-from predcg.files import atomic, write_json
+from predcg.files import atomic, read_json, write_json
 from predcg.inputs import COPIES, INPUTS, contents, keep, recorded
 from predcg.provenance import commit
 
 # What may differ between two calls of one run.
-IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures"}
+IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures", "rounds"}
+# What runs did before there was a key for it.
+SINCE = {"checkpoint": "last", "snapshots": None, "rounds": 1, "past": None, "reset": [], "stop": {}}
+ROUNDS = "rounds"  # of a run folder: its part with the second round and those after it
 # That every configuration of a run has.
 NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}
 # What configurations of earlier versions call otherwise.
@@ -47,6 +50,7 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 f" {folder.resolve()}"
             )
         return False
+    there = SINCE | there
     for key in sorted((resolved.keys() | there.keys()) - IGNORED):
         if resolved.get(key) != there.get(key):
             raise InputError(
@@ -60,7 +64,24 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 f"folder: {folder} holds a run of another configuration (the content of {path} has changed since);"
                 " choose another folder=..., or replace it with force=true"
             )
-    return (folder / "finished").exists()
+    asked = resolved["rounds"]
+    if asked < begun(folder):
+        raise InputError(
+            f"rounds: expected at least {begun(folder)}, which {folder} has; found {asked}; ask for as many or more, or"
+            " replace them with force=true"
+        )
+    finished = (folder / "finished").exists()
+    if finished and (asked <= there["rounds"] or read_json(folder / "summary.json")["rounds"] < there["rounds"]):
+        return True  # as many as are asked for, or ended by itself before
+    (folder / "finished").unlink(missing_ok=True)
+    if asked != there["rounds"]:
+        _configure(folder, there | {"rounds": asked})
+    return False
+
+
+def begun(folder: Path) -> int:
+    """How many rounds a run folder has, the last of which need not be finished."""
+    return max((int(path.name) for path in (folder / ROUNDS).glob("[0-9]*")), default=1)
 
 
 def configuration(folder: Path) -> dict | None:
@@ -92,10 +113,14 @@ def begin(folder: Path, resolved: dict) -> Path:
     made = folder
     while not made.parent.exists():
         made = made.parent
-    with atomic(folder / "config.yaml") as temporary:
-        OmegaConf.save(OmegaConf.create(resolved | {"force": False, "trust_code": False}), temporary)
+    _configure(folder, resolved | {"force": False, "trust_code": False})
     keep(folder, resolved)
     return made
+
+
+def _configure(folder: Path, resolved: dict) -> None:
+    with atomic(folder / "config.yaml") as temporary:
+        OmegaConf.save(OmegaConf.create(resolved), temporary)
 
 
 def withdraw(folder: Path, made: Path) -> None:

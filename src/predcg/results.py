@@ -1,5 +1,6 @@
 """What a finished run leaves."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,9 @@ class Run(NamedTuple):
         history: rows of metrics.csv.
         seed: for figures that draw samples.
         step: optimiser steps behind the model, those of the checkpoint that it was loaded from.
+        acquired: what its round has acquired itself; `data` are these and what it has learnt from earlier rounds.
+        number: of its round, from 1 on; folder and history are that round's.
+        load: makes the Run of another round of its number.
     """
 
     name: str
@@ -54,6 +58,14 @@ class Run(NamedTuple):
     history: list[dict[str, float]]
     seed: int
     step: int
+    acquired: Data | None = None
+    number: int = 1
+    load: Callable[..., "Run"] | None = None
+
+    @property
+    def rounds(self) -> list["Run"]:
+        """The run as each of its rounds up to this one has left it, the first one first."""
+        return [*(self.load(round=number) for number in range(1, self.number)), self]
 
     @property
     def snapshots(self) -> dict[int, Path]:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from predcg.errors import InputError
-from predcg.ranges import NonNegativeInt, Parallel, PositiveInt, Seed
+from predcg.ranges import NonNegativeInt, Parallel, PositiveInt, Seed, UnitInterval
 
 # What every library below takes; torch's networks are in single precision.
 LARGEST_INT, LARGEST_FLOAT = 2**31 - 1, 3.4e38
@@ -45,6 +45,9 @@ class Settings(TypedDict, total=False):
     frame: list[NonNegativeInt] | None
     zmatrix: dict[str, list] | None
     z: NonNegativeInt
+    rounds: PositiveInt
+    past: UnitInterval | None
+    reset: list[Literal["latent", "decoder", "encoder"]]
     steps: NonNegativeInt
     epoch_steps: PositiveInt
     batch_size: PositiveInt
@@ -58,6 +61,7 @@ class Settings(TypedDict, total=False):
     folder: str | None
     tags: list[str] | None
     checkpoint: Literal["last", "best"]
+    stop: Node | dict[str, Node | None] | None
     posterior: Node | dict[str, Node | None] | None
     scheduler: Node | dict[str, Node | None] | None
     callbacks: Node | dict[str, Node | None] | None

@@ -1,6 +1,7 @@
 """What an acquisition is: where the next data come from."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,17 +16,32 @@ from predcg.systems import System
 
 
 class Acquisition(ABC):
-    """`acquisition.acquire(model, system, sampler, folder) -> Data`; what must outlive a kill is kept in the folder."""
+    """`acquisition.acquire(model, system, sampler, past, folder) -> Data`.
+
+    It has no state of its own: what it needs it takes from the model and from the past, so that a run which was killed
+    goes on as if it had not been. What must outlive a kill on the way is kept in the folder.
+    """
 
     @abstractmethod
-    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
-        """Frames to learn from and frames held out."""
+    def acquire(
+        self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
+    ) -> Data:
+        """New frames to learn from and new frames held out.
+
+        Args:
+            model: as the last round has left it; in the first round untrained.
+            system, sampler: what is simulated, and how; the sampler's seed is that of the round.
+            past: what was acquired in each round before, the first round first.
+            folder: of what must outlive a kill; None keeps nothing.
+        """
 
 
 class NoData(Acquisition):
     """No data: the energy is all there is."""
 
-    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
+    def acquire(
+        self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
+    ) -> Data:
         empty = Batch.of(system.masses.new_empty(0, system.size))
         return Data(empty, empty)
 
@@ -44,7 +60,9 @@ class Exact(Acquisition):
         positive(frames=frames, test_frames=test_frames)
         self.frames, self.test_frames, self.basin = frames, test_frames, basin
 
-    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
+    def acquire(
+        self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
+    ) -> Data:
         return Data(Batch.of(self._sample(system, self.frames)), Batch.of(self._sample(system, self.test_frames)))
 
     def _sample(self, system: System, n: int) -> Tensor:

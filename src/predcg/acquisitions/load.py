@@ -1,6 +1,7 @@
 """Configurations from a file."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -63,7 +64,9 @@ class Load(Acquisition):
         self.unit, self.topology, self.stride, self.atoms = unit, topology, stride, atoms
         self.test_fraction, self.first = test_fraction, first
 
-    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
+    def acquire(
+        self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
+    ) -> Data:
         parts = []
         for path in self.paths:
             frames = read_frames(path, system, self.unit, self.topology, self.stride, self.atoms)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -59,7 +60,9 @@ class Simulate(Acquisition):
             raise InputError(f"acquisition.first: expected between 1 and frames = {frames}; found {first}")
         self.kept, self.basin = Path(kept), basin
 
-    def acquire(self, model: Model, system: System, sampler: Sampler, folder: Path | None = None) -> Data:
+    def acquire(
+        self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
+    ) -> Data:
         in_basin(system, system.start(1), self.basin)  # an unknown basin is told before the simulation
         per_block = (self.frames + self.test_frames) // (self.replicas * self.blocks)
         batch = self._simulate(system, sampler, per_block * self.blocks, folder)

@@ -4,6 +4,7 @@ from predcg.training.adaptive import AdaptiveTempering
 from predcg.training.callbacks import LogZBounds
 from predcg.training.fit import BEST, LAST, fit, read_checkpoint
 from predcg.training.history import read_history
+from predcg.training.later import Later
 from predcg.training.module import Training
 from predcg.training.rehearsal import check_logger, check_optimizer, check_trainer
 from predcg.training.stochastic import Converged, Newton, RobbinsMonro
@@ -14,6 +15,7 @@ __all__ = [
     "LAST",
     "AdaptiveTempering",
     "Converged",
+    "Later",
     "LogZBounds",
     "Newton",
     "RobbinsMonro",
