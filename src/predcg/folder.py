@@ -71,7 +71,7 @@ def is_finished(folder: Path, resolved: dict) -> bool:
             " replace them with force=true"
         )
     finished = (folder / "finished").exists()
-    if finished and (asked <= there["rounds"] or read_json(folder / "summary.json")["rounds"] < there["rounds"]):
+    if finished and (asked <= there["rounds"] or read_json(folder / "summary.json").get("rounds", 1) < there["rounds"]):
         return True  # as many as are asked for, or ended by itself before
     (folder / "finished").unlink(missing_ok=True)
     if asked != there["rounds"]:

@@ -75,6 +75,7 @@ def acquire(cfg: DictConfig, here: Round, parts: Parts, model: Model, past: Sequ
     torch.manual_seed(here.seed(cfg.seed))
     run = Path(cfg.folder)
     made = run if (run / "config.yaml").exists() and not (cfg.force and here.number == 1) else begin(run, resolved)
+    here.folder.mkdir(parents=True, exist_ok=True)
     clear(here.folder)
     try:
         data = parts.acquisition.acquire(model, parts.system, parts.sampler, past, here.folder / "simulation")
