@@ -36,7 +36,7 @@ FLOORS = [
 HOMES = {
     "openmm": ("systems", "samplers/openmm.py"),
     "mdtraj": ("systems", "observables"),
-    "pytorch_lightning": ("training", "figures/training_speed.py"),
+    "pytorch_lightning": ("training", "benchmarks/training.py"),
     "matplotlib": ("figures",),
     "hydra": ("config.py", "schema.py", "cli.py", "messages.py", "overrides.py"),
     "omegaconf": (

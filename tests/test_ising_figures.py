@@ -13,7 +13,7 @@ from predcg.batch import Batch, Data
 from predcg.config import check_figures
 from predcg.densities import Majority, MajorityBlocks, SpinBlocks, SpinChain, log_evidence
 from predcg.errors import InputError
-from predcg.figures import ising, spin_speed
+from predcg.figures import ising
 from predcg.model import Model
 from predcg.objectives import ExactEM
 from predcg.posteriors import CompleteData, Joint, ObservedData
@@ -209,10 +209,8 @@ def test_errors_need_a_grid_and_its_centre(field, message):
         figures.spin_errors([run_of(field)])
 
 
-def test_speed_is_told_for_every_length(monkeypatch, capsys):
-    monkeypatch.setattr(spin_speed, "SITES", [8, 16])
-    monkeypatch.setattr(spin_speed, "SPINS", 256)
-    _, numbers = figures.ising_speed([])
+def test_speed_is_told_for_every_length(capsys):
+    _, numbers = figures.ising_speed([], sites=[8, 16], spins=256)
     assert set(numbers) == {
         "updates_per_s_1_thread",
         "updates_per_s_2_threads",
