@@ -69,6 +69,19 @@ DROPPED = {
         "objective=exact_em does not take objective.samples of the experiment",
     ),
     "sampler": (["experiment=ala2/replica_exchange", "sampler=hmc", "+sampler.mass=1"], None),
+    "callbacks": (
+        ["experiment=double_well/reverse_kl", "callbacks=[tempering,bounds]"],
+        "callbacks=[tempering,bounds] does not take callbacks.average of the experiment",
+    ),
+    "no callbacks": (
+        ["experiment=schoberl2015/long_range", "callbacks=none"],
+        "callbacks=none does not take callbacks.converged of the experiment",
+    ),
+    "another tempering": (
+        ["experiment=double_well/reverse_kl", "callbacks=adaptive_tempering", "callbacks.tempering.start=0.1"],
+        "callbacks=adaptive_tempering does not take callbacks.tempering.first_steps, callbacks.average of the"
+        " experiment",
+    ),
     "its own": (["experiment=schoberl2019/ala2", "decoder=molecule"], None),
 }
 
@@ -81,6 +94,13 @@ def test_what_an_experiment_sets_for_its_own_option_does_not_outlive_another_cho
     assert [record.getMessage() for record in caplog.records] == ([f"{told}: left out"] if told else [])
     if name == "its own":
         assert cfg.decoder.scale.init == -2.0
+
+
+def test_callbacks_are_those_chosen_and_what_the_experiment_says_of_them():
+    cfg = compose(["experiment=double_well/reverse_kl", "callbacks=[bounds,tempering]"])
+    assert list(cfg.callbacks) == ["bounds", "tempering"] and cfg.callbacks.tempering.growth == 1.2
+    assert compose(["experiment=double_well/reverse_kl", "scheduler=none"]).scheduler is None
+    assert compose(["experiment=double_well/forward_kl", "scheduler=cosine", "steps=30"]).scheduler.T_max == 30
 
 
 def test_what_the_new_option_takes_too_stays():

@@ -18,6 +18,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from predcg import figures
 from predcg.acquisitions import Acquisition, NoData, Simulate
+from predcg.catalogue import groups as offered
 from predcg.catalogue import shipped
 from predcg.errors import InputError
 from predcg.messages import explain, unknown
@@ -123,22 +124,27 @@ def forget(cfg: DictConfig, overrides: list[str], groups: Mapping[str, str]) -> 
 
     What the command line sets itself stays, and is refused by the constructor.
     """
-    given = {override.partition("=")[0].lstrip("+") for override in overrides} - groups.keys()
+    groups = {*groups, *offered()}  # Hydra's choices lack those of which several were chosen
+    given = {override.partition("=")[0].lstrip("+") for override in overrides} - groups
     for override in overrides:
         group, _, option = override.partition("=")
         path = group.partition("@")[2] or group
-        if group in groups and group != "experiment" and (dropped := _drop(OmegaConf.select(cfg, path), path, given)):
+        if (
+            group in groups
+            and group != "experiment"
+            and (dropped := _drop(OmegaConf.select(cfg, path), path, given, of_group=True))
+        ):
             log.info("%s does not take %s of the experiment: left out", override, ", ".join(dropped))
 
 
-def _drop(node: Any, path: str, given: set[str]) -> list[str]:
+def _drop(node: Any, path: str, given: set[str], of_group: bool = False) -> list[str]:
     """Remove, below this node, what its constructors do not take; return the dotted names. What begins with a name of
-    `given` stays.
+    `given` stays. The node of a group that has no `_target_` holds several nodes, or none, and nothing else.
     """
     if not isinstance(node, DictConfig) or path in given:
         return []
     taken, dropped = None, []
-    if "_target_" in node:
+    if _has_target(node):
         parameters = inspect.signature(get_object(node._target_)).parameters
         taken = (
             None
@@ -146,13 +152,18 @@ def _drop(node: Any, path: str, given: set[str]) -> list[str]:
             else {*parameters, "_target_", "_partial_"}
         )
     for key in list(node):
-        below = f"{path}.{key}"
-        if taken is None or key in taken or any(f"{name}.".startswith(f"{below}.") for name in given):
-            dropped += _drop(node._get_node(key), below, given)
+        below, child = f"{path}.{key}", node._get_node(key)
+        fits = key in taken if taken is not None else not of_group or _has_target(child)
+        if fits or any(f"{name}.".startswith(f"{below}.") for name in given):
+            dropped += _drop(child, below, given)
         else:
             del node[key]
             dropped.append(below)
     return dropped
+
+
+def _has_target(node: Any) -> bool:
+    return isinstance(node, DictConfig) and "_target_" in node
 
 
 def check_targets(cfg: DictConfig) -> None:

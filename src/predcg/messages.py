@@ -92,6 +92,10 @@ def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
         close = nearest(found, _keys(overrides))
         mend = f"the nearest is {close}" if close else "predcg experiment=... --cfg job shows all of them"
         return f"{found}: expected a key or group of this configuration; {mend}"
+    if group := re.search(r"Could not delete '([^']+)'\. No match in the defaults list", text):
+        found = group[1]
+        mend = f"choose {found}=none" if "none" in groups().get(found, []) else "leave it out"
+        return f"~{found}: expected a group with one option, or a key of this configuration; found neither; {mend}"
     if merged := re.search(
         r"Error merging override ([^=\s]+)=(.*?)\s*Cannot merge DictConfig with ListConfig",
         f"{text}\n{cause}",

@@ -13,6 +13,7 @@ from predcg.catalogue import groups, listing, shipped
 from predcg.errors import InputError
 from predcg.messages import unknown
 
+SEVERAL = {"callbacks"}  # groups of which a run may have more than one option
 LONGEST = 120  # characters of a folder's name without its hash: file systems end at 255 bytes
 
 
@@ -33,8 +34,8 @@ def readable(arguments: list[str]) -> list[str]:
 
 
 def _check_option(argument: str) -> None:
-    """Raise InputError on an option of a group that is no name: null, a number, true or false, which Hydra ends on with
-    a traceback.
+    """Raise InputError on an option of a group that is no name, as null, a number, true or a list within a list, which
+    Hydra ends on with a traceback, and on several of a group that has one.
     """
     key, _, text = argument.partition("=")
     group = key.partition("@")[0].lstrip("+")
@@ -46,8 +47,9 @@ def _check_option(argument: str) -> None:
     except HydraException:  # told where it is composed
         return
     for one in value.list if isinstance(value, ChoiceSweep) else [value]:
-        if one is None or isinstance(one, bool | int | float):
-            raise InputError(unknown(group, text, options))
+        for name in one if isinstance(one, list) and group in SEVERAL else [one]:
+            if name is None or isinstance(name, bool | int | float | list):
+                raise InputError(unknown(group, text, options))
 
 
 def _argument(argument: str) -> str:
