@@ -13,7 +13,7 @@ from predcg.batch import Batch, Data
 from predcg.config import check_figures
 from predcg.densities import Majority, MajorityBlocks, SpinBlocks, SpinChain, log_evidence
 from predcg.errors import InputError
-from predcg.figures import ising
+from predcg.measures.ising import what_varies
 from predcg.model import Model
 from predcg.objectives import ExactEM
 from predcg.posteriors import CompleteData, Joint, ObservedData
@@ -149,7 +149,7 @@ def test_bands_cover_what_they_are_about():
 )
 def test_groups_are_named_by_what_varies(change, name):
     runs = [run_of(), run_of(**change)]
-    assert [ising.what_varies(runs)(run) for run in runs][1] == name
+    assert [what_varies(runs)(run) for run in runs][1] == name
 
 
 def test_a_path_says_what_the_sparse_prior_leaves():

@@ -5,12 +5,12 @@ from matplotlib.figure import Figure
 from predcg.figures.ising import COLOURS
 from predcg.figures.runs import needs
 from predcg.figures.style import EXACT, new
+from predcg.measures.couplings import left
 from predcg.measures.runs import grouped, mean_over_seeds
 from predcg.priors import Flat
 from predcg.results import Run
 from predcg.systems import IsingChain
 
-PRUNED = 0.01  # a coupling below it, in kT / β, counts as none; our choice
 NAMES = {"lin": "θ linear", "3rd": "θ third order"}
 
 
@@ -29,21 +29,7 @@ def coupling_path(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure, panels = new(len(groups), width=4.2, height=3.4)
     numbers = {}
     for axes, (sparse, same) in zip(panels, groups.items(), strict=True):
-        kind, values = "sparse" if sparse else "flat", []
-        for run in same:
-            found = run.model.latent.couplings
-            values.append({f"{kind}_{name}": value for name, value in found.items()})
-            if sparse:
-                kept = {name: abs(value) > PRUNED for name, value in found.items()}
-                values[-1] |= {f"kept_{name}": float(left) for name, left in kept.items()} | {
-                    "kept_one_odd": float(kept["lin"] != kept["3rd"])
-                }
-            else:
-                values[-1] |= {
-                    f"flat_z_{name}": abs(value) / sd
-                    for (name, value), sd in zip(found.items(), run.posterior.deviations(), strict=False)
-                }
-        numbers |= mean_over_seeds(values)
+        numbers |= mean_over_seeds([left(run, sparse) for run in same])
         run = same[0]
         for colour, (place, (name, value)) in zip(COLOURS, enumerate(run.model.latent.couplings.items()), strict=False):
             steps, path = run.column(f"train/theta_{name}")

@@ -3,14 +3,11 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from predcg.densities import SpinBlocks
-from predcg.figures.ising import correlations, magnetisation
 from predcg.figures.runs import needs
 from predcg.figures.style import EXACT, MODEL, new
+from predcg.measures.spin_fit import fit
 from predcg.results import Run
 from predcg.systems import IsingChain
-
-TOLD = 4  # correlations among the numbers
 
 
 @needs(IsingChain, "training", each=True)
@@ -22,18 +19,7 @@ def spin_fit(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     there is a posterior; magnetisation and the first correlations beside the exact ones.
     """
     run = runs[0]
-    found, exact = correlations(run), run.system.correlations().numpy()
-    numbers = {f"theta_{name}": value for name, value in run.model.latent.couplings.items()}
-    if isinstance(run.model.decoder, SpinBlocks):
-        numbers["agreement"] = agreement = run.model.decoder.agreement.item()
-        if run.posterior is not None:
-            spread = run.posterior.deviations()
-            # Of θ_cf from that of its logit, to first order.
-            spread[-1] *= agreement * (1 - agreement)
-            numbers |= {f"{name}_error": error for name, error in zip(list(numbers), spread, strict=True)}
-    numbers |= {"magnetisation": magnetisation(run), "magnetisation_exact": run.system.magnetisation()}
-    for lag, (one, other) in enumerate(zip(found[:TOLD].tolist(), exact[:TOLD].tolist(), strict=True), 1):
-        numbers |= {f"correlation_{lag}": one, f"correlation_{lag}_exact": other}
+    found, exact, numbers = fit(run)
     figure, (axes,) = new(width=5.0, height=3.2)
     lags = np.arange(1, len(exact) + 1)
     axes.plot(lags, exact, color=EXACT, linestyle=":", label="exact")
