@@ -21,6 +21,7 @@ BOX = ["latent.low=[-2.0]", "latent.high=[2.0]"]
 NEEDED = {
     "system=molecule": ["system.pdb=ala2.pdb"],
     "acquisition=load": ["acquisition.path=x.npz"],
+    "acquisition=active": ["acquisition.start=[0.0]"],
     "latent=free_energy": BOX,
     "latent=free_energy_networks": BOX,
 }

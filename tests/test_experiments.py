@@ -305,7 +305,11 @@ def test_every_group_option_can_be_selected(choice, tmp_path, monkeypatch):
         "decoder=majority_blocks": ["objective=relative_entropy"],
         "system=molecule": ["system.pdb=ala2.pdb"],
         "acquisition=load": ["acquisition.path=x.npz"],
+        "acquisition=active": ["acquisition.start=[0.0]"],
+        "latent=free_energy": ["latent.low=[-2.0]", "latent.high=[2.0]"],
+        "latent=free_energy_networks": ["latent.low=[-2.0]", "latent.high=[2.0]"],
         "encoder=internal": ["decoder=internal_flow"],
+        "decoder=completion": ["encoder=observed"],
     }.get(choice, [])
     cfg = compose([f"experiment={experiment}", choice, *needed, "figures=[training]"])
     if choice in ("encoder=molecule", "decoder=molecule"):

@@ -3,8 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
+
 from predcg.batch import Data
+from predcg.densities import FreeEnergy
+from predcg.errors import InputError
 from predcg.model import Model
+from predcg.ranges import PositiveFloat
 
 
 class Stop(ABC):
@@ -22,3 +27,29 @@ class Stop(ABC):
     @abstractmethod
     def check(self, model: Model) -> None:
         """Raise InputError where the model lacks what the rule reads."""
+
+
+class Resolved(Stop):
+    """No doubt is left about a free energy: wherever F is below `below`, its ensemble doubts less than `doubt`.
+
+    Args:
+        doubt: kT.
+        below: kT above the lowest F.
+    """
+
+    def __init__(self, doubt: PositiveFloat, below: PositiveFloat):
+        self.doubt, self.below = doubt, below
+
+    def check(self, model: Model) -> None:
+        if not isinstance(model.latent, FreeEnergy):
+            raise InputError(
+                "stop: resolved reads the doubt of latent=free_energy; found latent"
+                f" {type(model.latent).__name__}; choose stop=none"
+            )
+        model.latent.doubt(model.latent.cells()[0][:1])  # of one member there is none
+
+    def __call__(self, model: Model, past: Sequence[Data]) -> bool:
+        z, _ = model.latent.cells()
+        with torch.no_grad():
+            f = model.latent.potential(z)
+            return bool(model.latent.doubt(z[f - f.min() < self.below]).max() < self.doubt)

@@ -1,7 +1,8 @@
 """Acquisitions: where the next data come from."""
 
 from predcg.acquisitions.acquisition import Acquisition, Exact, NoData
+from predcg.acquisitions.active import Active
 from predcg.acquisitions.load import Load
 from predcg.acquisitions.simulate import Simulate
 
-__all__ = ["Acquisition", "Exact", "Load", "NoData", "Simulate"]
+__all__ = ["Acquisition", "Active", "Exact", "Load", "NoData", "Simulate"]

@@ -50,6 +50,12 @@ class Box(nn.Module):
         """Whether z is inside, (..., d) to (...,); it always is along a circle."""
         return (((z >= self.low.to(z)) & (z <= self.high.to(z))) | self.periodic).all(-1)
 
+    def distance(self, one: Tensor, other: Tensor) -> Tensor:
+        """Between all of two sets of points, (n, d) and (m, d) to (n, m), the shorter way around circles."""
+        apart, sides = one.unsqueeze(1) - other.unsqueeze(0), self.sides.to(one)
+        turned = (apart + sides / 2) % sides - sides / 2
+        return torch.where(self.periodic, turned, apart).norm(dim=-1)
+
     def cells(self, counts: list[int]) -> tuple[Tensor, Tensor]:
         """Centres of a regular grid with so many cells along each coordinate, (n, d), the last running fastest, and the
         sides of a cell, (d,), float64.
