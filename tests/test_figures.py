@@ -16,11 +16,11 @@ from predcg.batch import Batch, Data
 from predcg.config import check_figures
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
 from predcg.errors import InputError
-from predcg.figures.networks import layers
-from predcg.figures.structures import methyl_hydrogens, posed
 from predcg.measures import evolution, exact
 from predcg.measures.molecule import covered
+from predcg.measures.networks import layers
 from predcg.measures.runs import mean_over_seeds
+from predcg.measures.structures import methyl_hydrogens, posed
 from predcg.model import Model
 from predcg.observables.observable import atoms
 from predcg.posteriors import WeightPosterior

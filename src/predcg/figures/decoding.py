@@ -9,8 +9,8 @@ from torch import Tensor
 
 from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, DATA, MODEL, NOWHERE, new
+from predcg.measures.decoding import agreement, torsions, walk
 from predcg.measures.runs import states, variables
-from predcg.measures.weights import mean
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -27,13 +27,9 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     Numbers: how many basins of the system the 81 decoded means along z1 visit, and how many those along any variable;
     none where the system has no two basins. Drawn are the first three variables.
     """
-    run = runs[0]
-    path = torch.linspace(-REACH, REACH, 81)
-    z = path[:, None, None] * torch.eye(variables(run))  # (81, axis, d)
-    with torch.no_grad():
-        x = run.model.decode(z)
-    angles, label = run.system.backbone(x).rad2deg(), run.system.label(x)
-    columns = min(z.shape[1], 3)
+    run, path = runs[0], torch.linspace(-REACH, REACH, 81)
+    angles, numbers = walk(run, path)
+    columns = min(angles.shape[1], 3)
     figure, panels = new(columns, rows=2, width=3.6, height=3.1)
     for axis, (curves, plane) in enumerate(zip(panels[:columns], panels[columns:], strict=True)):
         for values, text, colour in zip(angles[:, axis].T, ("φ", "ψ"), (DATA, MODEL), strict=True):
@@ -75,11 +71,7 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         title="held-out frames",
         title_fontsize=9,
     )
-    return figure, (
-        {"basins_on_z1_path": _visited(label[:, 0]), "basins_on_all_paths": _visited(label)}
-        if states(run.system)
-        else {}
-    )
+    return figure, numbers
 
 
 @needs(Molecule, "backbone", "training", "data", "variables", each=True)
@@ -95,11 +87,9 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     axis = np.linspace(-REACH, REACH, 101, dtype=np.float32)
     z = torch.zeros(101, 101, max(size, 2))
     z[..., 1], z[..., 0] = torch.meshgrid(torch.from_numpy(axis), torch.from_numpy(axis), indexing="ij")
-    with torch.no_grad():
-        own = run.model.cv(run.data.test.x)
-        decoded, maps = (run.system.backbone(run.model.decode(values)) for values in (own, z[..., :size]))
+    own, numbers = agreement(run)
+    maps = torsions(run, z[..., :size])
     dots = np.pad(own.numpy(), ((0, 0), (0, 1)))[:: max(1, len(own) // DOTS), :2]
-    agreement = mean(run.data.test, (decoded - run.system.backbone(run.data.test.x)).cos())
     figure, panels = new(columns=2, width=3.7, height=3.4)
     for axes, radians, text in zip(panels, maps.unbind(-1), ("φ", "ψ"), strict=True):
         degrees = radians.rad2deg().numpy()
@@ -115,7 +105,7 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     figure.colorbar(
         image, ax=panels, label="torsion (degrees); lines every 45, thick at ±180", ticks=range(-180, 181, 45)
     )
-    return figure, {f"{name}_agreement": value.item() for name, value in zip(("phi", "psi"), agreement, strict=True)}
+    return figure, numbers
 
 
 def _held_out(axes: Axes, run: Run) -> None:
@@ -145,7 +135,3 @@ def _segments(x: Tensor, y: Tensor) -> np.ndarray:
     return np.concatenate(
         [np.stack([points[:-1], points[:-1] + step], 1), np.stack([points[1:] - step, points[1:]], 1)]
     )
-
-
-def _visited(label: Tensor) -> int:
-    return len(set(label.flatten().tolist()) - {-1})

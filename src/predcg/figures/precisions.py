@@ -2,15 +2,13 @@
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
+from predcg.measures.precisions import active
 from predcg.measures.runs import mean_over_seeds
 from predcg.results import Run
 from predcg.systems import System
-
-SMALL = 1e-4  # below it a weight counts as switched off, as in the source
 
 
 @needs(System, "training", "weights")
@@ -20,16 +18,8 @@ def precisions(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
     Numbers, means over seeds: active_share, the share of weights with |θ| >= 1e-4, of all and of each layer.
     """
-    weights = [
-        {name.removesuffix(".weight"): p.detach() for name, p in run.model.decoder.named_parameters() if p.ndim >= 2}
-        for run in runs
-    ]
-    shares = [
-        {"active_share": _active(_all(layers))}
-        | {f"active_share_{name.replace('.', '_')}": _active(theta) for name, theta in layers.items()}
-        for layers in weights
-    ]
-    prior, theta = runs[0].prior, _all(weights[0])
+    weights, shares = zip(*(active(run) for run in runs), strict=True)
+    prior, theta = runs[0].prior, torch.cat([layer.flatten() for layer in weights[0].values()])
     learnt = prior.precision(theta).unique().numel() > 1
     figure, panels = new(2 + learnt, width=3.4, height=3.0)
     panels[0].hist(theta.abs().clamp_min(1e-12).log10().numpy(), bins=56, range=(-12, 2), color=MODEL)
@@ -40,18 +30,10 @@ def precisions(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         title=f"{len(theta)} weights, prior: {type(prior).__name__}",
     )
     panels[0].legend()
-    panels[1].barh(list(weights[0]), [_active(layer) for layer in weights[0].values()], color=DATA)
+    panels[1].barh(list(weights[0]), list(shares[0].values())[1:], color=DATA)
     panels[1].set(xlabel="share of weights above 1e-4", xlim=(0, 1), ylabel="layer")
     panels[1].invert_yaxis()
     if learnt:
         panels[2].hist(prior.precision(theta).log10().numpy(), bins=40, color=MODEL, log=True)
         panels[2].set(xlabel="precision of a weight, log10 ⟨τ⟩", ylabel="weights")
-    return figure, mean_over_seeds(shares)
-
-
-def _all(layers: dict[str, Tensor]) -> Tensor:
-    return torch.cat([theta.flatten() for theta in layers.values()])
-
-
-def _active(theta: Tensor) -> float:
-    return (theta.abs() >= SMALL).double().mean().item()
+    return figure, mean_over_seeds(list(shares))

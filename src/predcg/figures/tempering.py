@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
 from predcg.measures.runs import mean_over_seeds
+from predcg.measures.tempering import rises
 from predcg.results import Run
 from predcg.systems import System
 
@@ -53,7 +54,7 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     log_z.fill_between(beta, gap - error, gap + error, color=MODEL, alpha=0.3, linewidth=0)
     log_z.plot(beta, gap, color=MODEL, label="sum of log-ratios")
     log_z.axhline(0, color=DATA, label="from the draws at each β alone")
-    numbers = [_numbers(run) for run in runs]
+    numbers = [rises(run) for run in runs]
     if "log_z_direct_exact" in numbers[0]:
         log_z.plot(
             [1.0],
@@ -68,21 +69,6 @@ def tempering(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     for axes in (schedule, growth, log_z):
         axes.legend()
     return figure, mean_over_seeds(numbers)
-
-
-def _numbers(run: Run) -> dict[str, float]:
-    numbers = {
-        "beta_rises": sum(rise > 0 for rise in run.column("tempering/rise")[1]),
-        "beta_rises_forced": sum(run.column("tempering/forced")[1]),
-    }
-    last = next((row for row in reversed(run.history) if row.get("tempering/beta") == 1), None)
-    if last:
-        exact = run.system.exact().get("log_z")
-        for name, key in (("log_z_tempering", "sample/log_z"), ("log_z_direct", "sample/log_z_direct")):
-            numbers |= {name: last[key], f"{name}_error": last[f"{key}_error"]} | (
-                {f"{name}_exact": exact} if exact is not None else {}
-            )
-    return numbers
 
 
 def _columns(rows: list[dict[str, float]], *keys: str) -> list[list[float]]:
