@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from predcg.batch import Batch
 from predcg.catalogue import groups, listing, shipped
 from predcg.config import build, compose
 from predcg.errors import InputError
@@ -31,7 +30,7 @@ def check(experiment, group, option):
     choice = f"{group}={option}"
     try:
         parts = build(compose([f"experiment={experiment}", choice, *NEEDED.get(choice, [])]))
-        rehearse(parts, Batch.of(parts.system.start(2)))
+        rehearse(parts)
     except InputError as reason:
         text = str(reason)
         assert "\n" not in text and len(text) <= LONGEST, text

@@ -1,20 +1,43 @@
 """Objectives and importance weights, against the exact answers of a linear-Gaussian model."""
 
+import inspect
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import Linear
 from torch import nn
 
 from predcg.batch import Batch
-from predcg.densities import Density, FreeScale, GaussianMLP, StandardNormal
+from predcg.densities import (
+    Density,
+    FreeScale,
+    GaussianMLP,
+    Majority,
+    MajorityBlocks,
+    SpinBlocks,
+    SpinChain,
+    StandardNormal,
+)
 from predcg.densities.gaussian import Gaussian
 from predcg.errors import InputError, NonFiniteError
 from predcg.importance import Weighted, draw, log_z_bounds
 from predcg.model import Model
-from predcg.objectives import ForwardKL, Mixed, Replay, ReverseKL
-from predcg.systems import Harmonic, System
+from predcg.objectives import (
+    EM,
+    Evaluated,
+    ExactEM,
+    ForwardKL,
+    Mixed,
+    Objective,
+    RelativeEntropy,
+    Replay,
+    ReverseKL,
+    Sum,
+    Terms,
+)
+from predcg.systems import Harmonic, IsingChain, System
 from predcg.transforms import Transform
 
 
@@ -182,11 +205,10 @@ def test_replay_fills_on_time_keeps_some_and_forgets_what_was_weighted_for_anoth
     assert filled == [100, 100, 200] + [100, 100, 200, 200, 300, 300, 300, 300]
 
 
-def test_replay_without_gradients_keeps_nothing_and_costs_the_mean_of_a_step(linear):
-    objective, system = replay(), Harmonic([1.0])
+def test_replay_in_evaluation_mode_keeps_nothing_and_costs_the_mean_of_a_step(linear):
+    objective, system = replay().eval(), Harmonic([1.0])
     state = {name: value.clone() for name, value in objective.state_dict().items()}
-    with torch.no_grad():
-        assert torch.isfinite(objective(linear.model(), system, NONE).loss)
+    assert torch.isfinite(objective(linear.model(), system, NONE).loss)
     assert int(system.evaluations) == 50
     assert all(torch.equal(value, state[name]) for name, value in objective.state_dict().items())
 
@@ -200,8 +222,8 @@ def test_draws_without_a_finite_energy_are_not_replayed(linear):
     objective(linear.model(), system, NONE)
     assert torch.equal(objective.log_w.isfinite(), objective.x[:, 0] > 0)
     system.energy = lambda x: torch.full_like(x[..., 0], torch.nan)
-    with pytest.raises(NonFiniteError, match="none of 50 draws"), torch.no_grad():
-        objective(linear.model(), system, NONE)
+    with pytest.raises(NonFiniteError, match="none of 50 draws"):
+        objective.eval()(linear.model(), system, NONE)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "frames", "keep", "every"])
@@ -219,8 +241,8 @@ def test_the_share_of_the_forward_divergence_may_change_at_the_target(linear):
         terms = objective(linear.model(), system, NONE)
         shares[beta] = (terms.log["alpha"].item(), "reverse_bound" in terms.log, int(system.evaluations) - before)
     assert shares == {0.5: (0.25, True, 110), 0.95: (0.25, True, 110), 1.0: (1.0, False, 100)}
-    with torch.no_grad():  # a rehearsal at β = 1 knows what tempering will need
-        assert "reverse_bound" in objective(linear.model(), system, NONE).log
+    # A rehearsal at β = 1 knows what tempering will need.
+    assert "reverse_bound" in objective.eval()(linear.model(), system, NONE).log
     with pytest.raises(InputError, match=r"target_alpha: expected a number in \[0, 1\]; found 2"):
         Mixed(0.5, ForwardKL(), ReverseKL(), target_alpha=2)
 
@@ -316,8 +338,7 @@ def test_long_slopes_are_shortened_to_so_many_medians():
     x = (slopes * 1e-30).requires_grad_()
     objective, system = ReverseKL(5, cap=2.0), Harmonic([1e-15, 1e-15])
     terms = objective(fixed(x), system, NOTHING)
-    with torch.no_grad():
-        assert objective(fixed(x), system, NOTHING).loss == terms.loss
+    assert objective.eval()(fixed(x), system, NOTHING).loss == terms.loss
     (gradient,) = torch.autograd.grad(terms.loss, x)
     expected = torch.tensor([[1.8, 2.4], [0.6, 0.8], [0.0, 1.5], [1.8, 2.4], [0.0, 0.0]]) / 5
     assert torch.allclose(gradient, expected, rtol=1e-5)
@@ -335,8 +356,7 @@ def test_draws_without_a_finite_energy_or_slope_are_left_out_and_counted():
     )
     assert gradient.flatten().tolist() == pytest.approx([0.25 / 2, 0, 0, 0.125 / 2])
     assert objective.dropped_samples == 2
-    with torch.no_grad():  # a slope is not asked for
-        assert objective(fixed(x), Sqrt(1), NOTHING).log["dropped"] == 1
+    assert objective.eval()(fixed(x), Sqrt(1), NOTHING).log["dropped"] == 1  # a slope is not asked for
     assert objective.dropped_samples == 2
     with pytest.raises(
         NonFiniteError, match="2 of 4 draws have no finite energy or slope, more than the share dropped = 0.49"
@@ -401,3 +421,160 @@ def test_draws_that_are_not_finite_themselves_leave_before_they_spoil_the_gradie
 def test_numbers_of_the_reverse_kl_are_checked(argument, value):
     with pytest.raises(InputError, match=f"{argument}: expected .*; found {value}"):
         ReverseKL(**{argument: value})
+
+
+# One contract for all
+
+RING = IsingChain(sites=8, coupling=1.0, reach=1, decay=1.0, field=0.2, beta=0.4)
+
+
+def spin_model() -> Model:
+    chain = SpinChain(size=4, reach=1, linear=False, triple=False, field=0.2, beta=0.4)
+    return Model(chain, SpinBlocks(4, 8, 0.7), Majority(8, 4))
+
+
+def em_case(objective: Objective):
+    return objective, spin_model(), RING, Batch.of(RING.sample(12))
+
+
+def real_case(objective: Objective):
+    return objective, Linear().model(), Harmonic([1.2]), Batch.of(torch.randn(12, 1))
+
+
+# Every objective with what it can be called with, to be made anew.
+CASES = {
+    "forward": lambda: real_case(ForwardKL(3)),
+    "reverse": lambda: real_case(ReverseKL(20)),
+    "replay": lambda: real_case(replay(frames=60, every=3)),
+    "mixed": lambda: real_case(Mixed(0.3, ForwardKL(), ReverseKL(20))),
+    "mixed_replay": lambda: real_case(Mixed(0.5, replay(frames=60, every=3), ReverseKL(20), target_alpha=0.7)),
+    "sum": lambda: real_case(Sum({"a": ForwardKL(), "b": ReverseKL(20)}, {"a": 0.5, "b": 2.0})),
+    "em": lambda: em_case(EM(samples=2, sweeps=1)),
+    "exact_em": lambda: em_case(ExactEM()),
+    "relative_entropy": lambda: (RelativeEntropy(3), blocks_model(), RING, Batch.of(RING.sample(12))),
+}
+
+
+def blocks_model() -> Model:
+    model = spin_model()
+    model.decoder = MajorityBlocks(4, 8)
+    return model
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]()
+
+
+def test_every_kind_of_objective_is_among_the_cases():
+    def kinds(kind):
+        return {kind} | {
+            one for child in kind.__subclasses__() if child.__module__.startswith("predcg.") for one in kinds(child)
+        }
+
+    concrete = {kind for kind in kinds(Objective) if not inspect.isabstract(kind)}
+    assert concrete == {type(make()[0]) for make in CASES.values()}
+
+
+def test_an_objective_says_what_a_step_costs(case):
+    objective, model, system, batch = case
+    before, steps = int(system.evaluations), 24
+    for _ in range(steps):
+        objective(model, system, batch)
+    assert (int(system.evaluations) - before) / steps == pytest.approx(objective.cost(len(batch)))
+
+
+def test_an_objective_says_what_it_needs_of_a_batch(case):
+    """With that alone it can be evaluated; without any of it, it says in one line what is missing."""
+    objective, model, system, batch = case
+    only = Batch(batch.x if "x" in objective.needs else batch.x[:0], z=batch.z if "z" in objective.needs else None)
+    assert objective(model, system, only).loss.isfinite()
+    for field in objective.needs:
+        without = Batch(**{name: column[:0] if name == field else column for name, column in batch.columns().items()})
+        with pytest.raises(InputError, match=r"^objective: \w+ learns from .* choose acquisition=\S+[^\n]*$"):
+            objective(model, system, without)
+
+
+def test_in_evaluation_mode_an_objective_keeps_nothing(case):
+    objective, model, system, batch = case
+    for _ in range(2):
+        objective(model, system, batch)
+    state = {name: value.clone() for name, value in objective.state_dict().items()}
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        assert objective.eval()(model, system, batch).loss.isfinite()
+    assert all(torch.equal(value, state[name]) for name, value in objective.state_dict().items())
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+class Counted(Objective):
+    """scale · θ, of one weight of the decoder; counts its calls, and costs ten energies in name."""
+
+    needs = frozenset({"z"})
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale, self.calls, self.told = scale, 0, []
+
+    def forward(self, model, system, batch):
+        self.calls += 1
+        terms = Evaluated(batch.z, batch.x, torch.zeros(len(batch)).double())
+        return Terms(self.scale * model.decoder.mean.weight.sum(), {f"of_{self.scale:g}": torch.ones(())}, terms)
+
+    def cost(self, batch_size):
+        return 10.0
+
+    def observe(self, evaluated):
+        self.told.append(evaluated)
+
+
+def test_a_sum_weighs_its_terms_and_tells_each_what_the_others_have_evaluated(linear):
+    model, batch = linear.model(), Batch(torch.zeros(2, 1), z=torch.ones(2, 1))
+    one, two, three = Counted(2.0), Counted(5.0), Counted(7.0)
+    both = Sum({"one": one, "two": two, "three": three}, {"one": 0.25, "two": 3.0, "three": 0.0})
+    terms = both(model, Harmonic([1.0]), batch)
+    (gradient,) = torch.autograd.grad(terms.loss, model.decoder.mean.weight)
+    assert gradient.item() == pytest.approx(0.25 * 2 + 3 * 5)
+    assert terms.loss.item() == pytest.approx((0.25 * 2 + 3 * 5) * linear.a)
+    assert set(terms.log) == {"of_2", "of_5"} and both.cost(5) == 20.0
+    assert [len(term.told) for term in (one, two, three)] == [1, 1, 0] and one.told[0].z is batch.z
+    both.eval()(model, Harmonic([1.0]), batch)
+    assert [term.calls for term in (one, two, three)] == [2, 2, 0] and len(one.told) == 1
+
+
+def test_a_term_of_no_weight_costs_and_needs_nothing(linear):
+    system = Harmonic([1.0])
+    for mode in (True, False):
+        sum_of = Sum({"data": ForwardKL(), "energy": ReverseKL(20)}, {"data": 0.0, "energy": 1.0}).train(mode)
+        assert sum_of(linear.model(), system, NONE).loss.isfinite() and not sum_of.needs and sum_of.cost(9) == 20
+        before = int(system.evaluations)
+        data = Sum({"data": ForwardKL(), "energy": ReverseKL(20)}, {"data": 1.0, "energy": 0.0}).train(mode)
+        data(linear.model(), system, Batch.of(torch.zeros(2, 1)))
+        assert int(system.evaluations) == before and data.needs == {"x"} and data.cost(9) == 0
+
+
+def test_mixed_is_a_sum_and_its_checkpoints_are_those_of_before():
+    mixed = Mixed(0.3, replay(), ReverseKL(7), target_alpha=1.0)
+    assert isinstance(mixed, Sum) and mixed.cost(5) == 50 + 7
+    mixed.temper(0.5)
+    assert mixed.shares == {"forward": 0.3, "reverse": 0.7}
+    mixed.temper(1.0)
+    assert mixed.shares == {"forward": 1.0, "reverse": 0.0}
+    names = {"beta", "divergences.0.beta", "divergences.0.divergence.beta", "divergences.1.beta"}
+    assert names | {"divergences.0.log_w", "divergences.1.dropped_samples"} <= mixed.state_dict().keys()
+    with pytest.raises(InputError, match="ForwardKL learns from data"):
+        Mixed(1.0, ForwardKL(), ReverseKL())(Linear().model(), Harmonic([1.0]), NONE)
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ({"data": 1.0}, "expected one for each of data, energy; found data"),
+        ({}, "expected one for each of data, energy; found none"),
+        ({"data": -1.0, "energy": 1.0}, "expected numbers >= 0, at least one above 0"),
+        ({"data": 0.0, "energy": 0.0}, "expected numbers >= 0, at least one above 0"),
+    ],
+)
+def test_weights_of_a_sum_are_checked(weights, told):
+    with pytest.raises(InputError, match=f"^objective.weights: {told}"):
+        Sum({"data": ForwardKL(), "energy": ReverseKL()}, weights)

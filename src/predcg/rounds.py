@@ -204,15 +204,18 @@ def checkpoint_file(folder: Path, which: str) -> Path:
     return files[which]
 
 
-def rehearse(parts: Parts, batch: Batch) -> int:
-    """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything; count
-    its energy evaluations.
+def rehearse(parts: Parts, batch: Batch | None = None) -> None:
+    """Evaluate the objective once, so that what does not fit together fails before it costs or writes anything: of
+    data, or while there are none of two configurations from which a simulation may start.
     """
+    if batch is None:
+        start = parts.system.start(2)
+        batch = Batch(start, z=parts.model.cv(start).detach() if "z" in parts.objective.needs else None)
     before = int(parts.system.evaluations)
     roles = ", ".join(f"{role} {type(density).__name__}" for role, density in parts.model.named_children())
     try:
         with torch.no_grad():
-            loss = parts.objective(parts.model, parts.system, batch).loss
+            loss = parts.objective.eval()(parts.model, parts.system, batch).loss
     except InputError as reason:
         raise InputError(f"{reason} (found {roles})") from reason
     except FloatingPointError as reason:
@@ -229,9 +232,8 @@ def rehearse(parts: Parts, batch: Batch) -> int:
             f"objective: the loss of the untrained model is {loss.item()}; choose densities that overlap, not a"
             f" deterministic one (found {roles})"
         )
-    cost = int(parts.system.evaluations) - before
+    parts.objective.train()
     parts.system.evaluations.fill_(before)  # a rehearsal is no part of the run: a resumed one has more of them
-    return cost
 
 
 def _possible(parts: Parts, name: str, frames: Batch) -> Batch:

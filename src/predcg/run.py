@@ -9,12 +9,11 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from predcg.batch import Batch, Data
+from predcg.batch import Data
 from predcg.config import Parts, build, construct
 from predcg.files import alone, read_json, write_json
 from predcg.folder import finish, is_finished
 from predcg.loading import load
-from predcg.objectives import ReverseKL
 from predcg.report import FAILED, draw, final_beta, weigh
 from predcg.results import bounds, parted
 from predcg.rounds import Round, acquire, learnt, rehearse, renew, train
@@ -67,7 +66,7 @@ def run(cfg: DictConfig) -> Path:
 
 def _go_round(cfg: DictConfig, parts: Parts, resolved: dict, loggers: Sequence) -> tuple[Training, int]:
     """Acquire, train, look again; return the last round's training and how many rounds there were."""
-    a_step = rehearse(parts, Batch.of(parts.system.start(2)))
+    rehearse(parts)
     if parts.stop:
         parts.stop.check(parts.model)
     past: list[Data] = []
@@ -78,7 +77,7 @@ def _go_round(cfg: DictConfig, parts: Parts, resolved: dict, loggers: Sequence) 
             parts = renew(cfg, here, parts.system)
         past.append(acquire(cfg, here, parts, model, past, resolved))
         # Whether or not there was a simulation before: compiled code has other last digits.
-        parts.system.expect(cfg.rounds * cfg.steps * a_step)
+        parts.system.expect(round(cfg.rounds * cfg.steps * parts.objective.cost(cfg.batch_size)))
         module = train(cfg, here, parts, before, learnt(past, cfg.past), loggers)
         before, model = module.state_dict(), module.model.eval()
         if parts.stop and parts.stop(model, past):
@@ -126,7 +125,7 @@ def _results(cfg: DictConfig, module: Training) -> dict[str, float]:
     summary |= draw(finished, cfg.figures, folder / "figures")
     summary["energy_evaluations"] = int(module.system.evaluations) + weighed  # those of figures are not counted
     summary |= final_beta(objective) if cfg.steps else {}
-    if dropped := sum(int(part.dropped_samples) for part in objective.modules() if isinstance(part, ReverseKL)):
+    if dropped := sum(int(part.dropped_samples) for part in objective.modules() if hasattr(part, "dropped_samples")):
         summary["dropped_samples"] = dropped
     return summary
 

@@ -7,7 +7,7 @@ from predcg.batch import Batch
 from predcg.densities import check_spins, log_evidence
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.objectives.objective import Objective, Terms, needs_data
+from predcg.objectives.objective import Objective, Terms
 from predcg.ranges import PositiveInt
 from predcg.systems import System
 
@@ -28,6 +28,8 @@ class EM(Objective):
     EM()
     """
 
+    needs = frozenset({"x"})
+
     def __init__(self, samples: PositiveInt, sweeps: PositiveInt):
         super().__init__()
         for name, count in {"samples": samples, "sweeps": sweeps}.items():
@@ -36,7 +38,7 @@ class EM(Objective):
         self.samples, self.sweeps = samples, sweeps
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
-        _check(model, batch)
+        _check(model)
         with torch.no_grad():
             field, _ = model.decoder.evidence(batch.x)
             z = model.latent.spins(field).gibbs_sweeps(model.encoder(batch.x).sample((self.samples,)), self.sweeps)
@@ -50,15 +52,16 @@ class ExactEM(Objective):
     Its gradient is that of an exact E-step, so that the same optimiser makes the steps of EM without their noise.
     """
 
+    needs = frozenset({"x"})
+
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
-        _check(model, batch)
+        _check(model)
         evidence = batch.mean(log_evidence(model.latent, model.decoder, batch.x).to(batch.x))
         return Terms(-evidence, {"log_evidence": evidence.detach()} | _parameters(model))
 
 
-def _check(model: Model, batch: Batch) -> None:
+def _check(model: Model) -> None:
     check_spins(model.latent, model.decoder, "objective: EM is for coarse spins")
-    needs_data(batch, "EM")
 
 
 def _parameters(model: Model) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import torch
 from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.objectives.objective import Objective, Terms, needs_data
+from predcg.objectives.objective import Objective, Terms
 from predcg.ranges import PositiveInt
 from predcg.systems import System
 
@@ -20,6 +20,8 @@ class RelativeEntropy(Objective):
         samples: draws of X per frame, where the map is random.
     """
 
+    needs = frozenset({"x"})
+
     def __init__(self, samples: PositiveInt = 1):
         super().__init__()
         if samples < 1:
@@ -32,7 +34,6 @@ class RelativeEntropy(Objective):
                 "objective: relative entropy does not learn a decoder; choose one without parameters,"
                 " decoder=majority_blocks"
             )
-        needs_data(batch, "relative entropy")
         with torch.no_grad():
             z = model.encoder(batch.x).sample((self.samples,))
         return Terms(-batch.mean(model.latent().log_prob(z).mean(0)), {})

@@ -19,7 +19,7 @@ class Replay(Objective):
 
     A buffer of x ~ q with weights from the marginal log q(x) (`importance.draw`) is filled whenever β has changed and
     every `every` steps; the last `keep` fills at the present β are used, minibatches are drawn from all of them. What
-    the model has lost it cannot replay: start where it covers everything, at a small β. Without gradients (rehearsal,
+    the model has lost it cannot replay: start where it covers everything, at a small β. In evaluation mode (rehearsal,
     validation) the buffer is left as it is, and frames / every fresh draws, the mean cost of a step at constant β, take
     its place.
 
@@ -61,13 +61,14 @@ class Replay(Objective):
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         x, log_w = (
-            self._replayed(model, system)
-            if torch.is_grad_enabled()
-            else self._draw(model, system, -(-self.frames // self.every))
+            self._replayed(model, system) if self.training else self._draw(model, system, self.cost(self.batch_size))
         )
         share = log_w.softmax(0)
         terms = self.divergence(model, system, Batch.of(x[share.multinomial(self.batch_size, replacement=True)]))
         return Terms(terms.loss, terms.log | {"replay_effective_draws": 1 / (share @ share)})
+
+    def cost(self, batch_size: int) -> int:
+        return -(-self.frames // self.every)
 
     def _replayed(self, model: Model, system: System) -> tuple[Tensor, Tensor]:
         """The buffer, filled where it is due."""

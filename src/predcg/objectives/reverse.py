@@ -62,7 +62,7 @@ class ReverseKL(Objective):
             if not len(z):  # raises
                 self._count(broken)
             x, log_decoder = sample_with_log_prob(model.decoder(z))
-        u, slope = _energy(system, x)
+        u, slope = evaluated(system, x, self.training)
         length = torch.linalg.vector_norm(slope, dim=-1, dtype=torch.float64)  # squares leave float32
         finite = u.isfinite() & length.isfinite()
         lost = self._count(torch.cat([x[~finite], broken]))
@@ -81,6 +81,9 @@ class ReverseKL(Objective):
             loss, {"reverse_bound": -loss.detach(), "mean_energy": u.mean(), "dropped": torch.tensor(float(lost))}
         )
 
+    def cost(self, batch_size: int) -> int:
+        return self.samples
+
     def _count(self, lost: Tensor) -> int:
         """How many draws are left out; too many are refused."""
         if len(lost) > self.dropped * self.samples:
@@ -89,18 +92,19 @@ class ReverseKL(Objective):
                 f" {self.dropped}",
                 lost[0].detach(),
             )
-        if torch.is_grad_enabled():  # what training has lost, not rehearsal or validation
+        if self.training:  # not what rehearsal or validation has lost
             self.dropped_samples += len(lost)
         return len(lost)
 
 
-def _energy(system: System, x: Tensor) -> tuple[Tensor, Tensor]:
-    """u, (N,), and ∇u, (N, D), finite or not; ∇u = 0 where no gradient is asked for."""
+def evaluated(system: System, x: Tensor, slopes: bool) -> tuple[Tensor, Tensor]:
+    """u, (N,), and ∇u, (N, D), finite or not, without gradients of their own; ∇u = 0 where no slopes are asked for."""
     at = x.detach()
-    if not torch.is_grad_enabled():
-        return system.unchecked(at), torch.zeros_like(at)
-    u = system.unchecked(at.requires_grad_())
-    return u.detach(), torch.autograd.grad(u.sum(), at)[0]
+    if not slopes:
+        return system.unchecked(at).detach(), torch.zeros_like(at)
+    with torch.enable_grad():
+        u = system.unchecked(at.requires_grad_())
+        return u.detach(), torch.autograd.grad(u.sum(), at)[0]
 
 
 def _held_log_prob(density: Density, context: Tensor | None, event: Tensor) -> Tensor:
