@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -11,11 +12,15 @@ from torch import nn
 
 from predcg.batch import Batch
 from predcg.densities import (
+    Completing,
     Density,
+    FreeEnergySplines,
     FreeScale,
     GaussianMLP,
     Majority,
     MajorityBlocks,
+    Observed,
+    SinhArcsinh,
     SpinBlocks,
     SpinChain,
     StandardNormal,
@@ -26,9 +31,11 @@ from predcg.importance import Weighted, draw, log_z_bounds
 from predcg.model import Model
 from predcg.objectives import (
     EM,
+    ConditionalKL,
     Evaluated,
     ExactEM,
     ForwardKL,
+    FreeEnergyMatching,
     Mixed,
     Objective,
     RelativeEntropy,
@@ -37,8 +44,9 @@ from predcg.objectives import (
     Sum,
     Terms,
 )
+from predcg.observables import Combinations
 from predcg.systems import Harmonic, IsingChain, System
-from predcg.transforms import Transform
+from predcg.transforms import Matrix, Transform
 
 
 def system_of(linear):
@@ -441,6 +449,13 @@ def real_case(objective: Objective):
     return objective, Linear().model(), Harmonic([1.2]), Batch.of(torch.randn(12, 1))
 
 
+def conditional_case(objective: Objective):
+    decoder = Completing(1, 2, partial(SinhArcsinh, hidden=[4], activations=["Tanh"]), Matrix([[1.0, -1.0]], 2))
+    latent = FreeEnergySplines(1, [-3.0], [3.0], [8])
+    model, z = Model(latent, decoder, Observed(Combinations([[1.0, -1.0]]))), torch.rand(12, 1)
+    return objective, model, Harmonic([1.0, 2.0]), Batch(torch.zeros(12, 2), z=z)
+
+
 # Every objective with what it can be called with, to be made anew.
 CASES = {
     "forward": lambda: real_case(ForwardKL(3)),
@@ -449,6 +464,12 @@ CASES = {
     "mixed": lambda: real_case(Mixed(0.3, ForwardKL(), ReverseKL(20))),
     "mixed_replay": lambda: real_case(Mixed(0.5, replay(frames=60, every=3), ReverseKL(20), target_alpha=0.7)),
     "sum": lambda: real_case(Sum({"a": ForwardKL(), "b": ReverseKL(20)}, {"a": 0.5, "b": 2.0})),
+    "conditional": lambda: conditional_case(ConditionalKL(every=4, replayed=16)),
+    "conditional_source": lambda: conditional_case(ConditionalKL(every=1)),
+    "matching": lambda: conditional_case(FreeEnergyMatching()),
+    "conditional_sum": lambda: conditional_case(
+        Sum({"decoder": ConditionalKL(every=4), "latent": FreeEnergyMatching()}, {"decoder": 1.0, "latent": 1.0})
+    ),
     "em": lambda: em_case(EM(samples=2, sweeps=1)),
     "exact_em": lambda: em_case(ExactEM()),
     "relative_entropy": lambda: (RelativeEntropy(3), blocks_model(), RING, Batch.of(RING.sample(12))),

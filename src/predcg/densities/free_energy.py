@@ -126,6 +126,7 @@ class FreeEnergySplines(FreeEnergy):
         self.register_buffer("precision", precision, persistent=False)
         self.register_buffer("prior_draws", drawn @ vectors[:, 1:].T)
         self.register_buffer("theta", self.prior_draws.clone())
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.long))  # to so many evaluations
 
     def inside(self, z: Tensor) -> Tensor:
         index, value = self.splines(z)

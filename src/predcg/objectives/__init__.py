@@ -1,8 +1,11 @@
 """Objectives: what is minimised."""
 
+from predcg.objectives.conditional import ConditionalKL
 from predcg.objectives.em import EM, ExactEM
+from predcg.objectives.free_energy import FreeEnergyMatching
 from predcg.objectives.kl import ForwardKL
 from predcg.objectives.objective import Evaluated, Objective, Terms
+from predcg.objectives.recording import Recording
 from predcg.objectives.relative_entropy import RelativeEntropy
 from predcg.objectives.replay import Replay
 from predcg.objectives.reverse import ReverseKL
@@ -10,11 +13,14 @@ from predcg.objectives.sum import Mixed, Sum
 
 __all__ = [
     "EM",
+    "ConditionalKL",
     "Evaluated",
     "ExactEM",
     "ForwardKL",
+    "FreeEnergyMatching",
     "Mixed",
     "Objective",
+    "Recording",
     "RelativeEntropy",
     "Replay",
     "ReverseKL",

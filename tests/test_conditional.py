@@ -1,0 +1,319 @@
+"""The conditional reverse KL and the fit of a free energy to its weights: exact answers of a harmonic system."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from predcg.batch import Batch
+from predcg.densities import (
+    Completing,
+    FreeEnergyNetworks,
+    FreeEnergySplines,
+    FreeScale,
+    GaussianMLP,
+    Observed,
+    StandardNormal,
+)
+from predcg.errors import InputError, NonFiniteError
+from predcg.model import Model
+from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, Sum
+from predcg.observables import Combinations
+from predcg.systems import Harmonic
+from predcg.transforms import Matrix
+
+# u = ½ (x² + y²/4), z = x - y, r = (x + y) / √2, the open coordinate. z and r are jointly normal:
+# Var z = 5, Var r = 5/2, Cov = (1 - 4) / √2, so that r | z ~ N(slope z, variance) and F = z²/10 + const.
+SLOPE, VARIANCE = -3 / math.sqrt(2) / 5, 2.5 - 4.5 / 5
+SYSTEM = [1.0, 2.0]
+
+
+def exact(z: torch.Tensor) -> torch.Tensor:
+    """-log ∫ e^-u δ(z - x + y) dx dy = z²/10 - log(Z / √(10 π)), Z = 4 π: (N, 1) to (N,)."""
+    return z[..., 0] ** 2 / 10 - math.log(4 * math.pi / math.sqrt(10 * math.pi))
+
+
+def model_of(slope: float = SLOPE, variance: float = VARIANCE, shift: float = 0.0, **latent) -> Model:
+    """q(r|z) = N(slope z + shift, variance), as a network without hidden non-linearity."""
+    net = {"hidden": [1], "activations": ["Identity"], "scale": FreeScale}
+    decoder = Completing(1, 2, partial(GaussianMLP, **net), Matrix([[1.0, -1.0]], 2))
+    with torch.no_grad():
+        for layer, value in ((decoder.rest.trunk[0], 1.0), (decoder.rest.mean, slope)):
+            layer.weight.fill_(value)
+            layer.bias.zero_()
+        decoder.rest.mean.bias.fill_(shift)
+        decoder.rest.scale.log_variance.fill_(math.log(variance))
+    settings = {"size": 1, "low": [-6.0], "high": [6.0], "intervals": [24]} | latent
+    return Model(FreeEnergySplines(**settings), decoder, Observed(Combinations([[1.0, -1.0]])))
+
+
+def asked(n: int) -> Batch:
+    z = 8 * torch.rand(n, 1) - 4
+    return Batch(torch.zeros(n, 2), z=z)
+
+
+def test_weights_of_an_exact_decoder_are_the_free_energy():
+    objective, batch = ConditionalKL(), asked(50)
+    terms = objective(model_of(), Harmonic(SYSTEM), batch)
+    assert torch.allclose(objective.log_w, -exact(batch.z).double(), atol=1e-5)
+    assert terms.loss.item() == pytest.approx(exact(batch.z).mean().item(), abs=1e-5)
+    assert terms.log["conditional_bound"] == -terms.loss
+    assert torch.equal(objective.z, batch.z) and torch.allclose(
+        objective.x[:, 0] - objective.x[:, 1], batch.z[:, 0], atol=1e-5
+    )
+
+
+def test_its_gradients_are_those_of_the_exact_divergence():
+    """KL(N(a z + b, s²) || N(A z, S²)) = ½ (((a - A) z + b)² + s²) / S² - log s + const."""
+    model, batch, shift, variance, slope = model_of(-0.2, 2.2, 0.3), asked(100_000), 0.3, 2.2, -0.2
+    loss = ConditionalKL()(model, Harmonic(SYSTEM), batch).loss
+    rest = model.decoder.rest
+    found = torch.autograd.grad(loss, [rest.mean.weight, rest.mean.bias, rest.scale.log_variance])
+    z = batch.z[:, 0]
+    off = (slope - SLOPE) * z + shift
+    expected = [(off * z).mean() / VARIANCE, off.mean() / VARIANCE, 0.5 * variance / VARIANCE - 0.5]
+    for one, other in zip(found, expected, strict=True):
+        assert one.item() == pytest.approx(float(other), abs=0.03)
+    assert min(abs(float(value)) for value in expected) > 0.15
+    loss_value = (0.5 * (off**2 + variance) / VARIANCE - 0.5 - 0.5 * math.log(variance / VARIANCE)).mean()
+    assert loss.item() == pytest.approx((loss_value + exact(batch.z).mean()).item(), abs=0.02)
+
+
+def test_beta_tempers_the_energy_alone():
+    objective = ConditionalKL()
+    objective.temper(0.3)
+    objective(model_of(), Harmonic(SYSTEM), asked(20))
+    u = Harmonic(SYSTEM)(objective.x).double()
+    log_q = model_of().decoder(objective.z).log_prob(objective.x).double()
+    assert torch.allclose(objective.log_w, -0.3 * u - log_q, atol=1e-5)
+
+
+def test_past_draws_come_again_in_proportion_to_their_weights_up_to_the_cap():
+    """The mean loss over many replayed steps is the weighted mean of -log q, with w e^F above the cap as the cap."""
+    model, objective = model_of(), ConditionalKL(every=1000, replayed=4000, cap=3.0)
+    objective(model, Harmonic(SYSTEM), asked(6))
+    ratio = torch.tensor([0.1, 0.5, 1.0, 2.0, 10.0, 1e6], dtype=torch.float64)
+    objective.log_w = ratio.log() - model.latent.potential(objective.z).double()
+    share = torch.tensor([0.1, 0.5, 1.0, 2.0, 3.0, 3.0]) / 9.6
+    log_q = model.decoder(objective.z).log_prob(objective.x)
+    system = Harmonic(SYSTEM)
+    losses = torch.stack([objective(model, system, asked(6)).loss for _ in range(20)])
+    assert int(system.evaluations) == 0 and len(objective.x) == 6
+    assert losses.mean().item() == pytest.approx(-(share @ log_q).item(), abs=5 * losses.std().item() / 20**0.5)
+    assert abs((share @ log_q - log_q.mean()).item()) > 0.05
+    assert losses.requires_grad and not model.latent.theta.requires_grad
+
+
+def test_draws_are_fresh_every_so_many_steps():
+    objective, system, model = ConditionalKL(every=3, replayed=5), Harmonic(SYSTEM), model_of()
+    logged = [set(objective(model, system, asked(7)).log) for _ in range(7)]
+    assert logged == [{"conditional_bound"}, {"replayed_bound"}, {"replayed_bound"}] * 2 + [{"conditional_bound"}]
+    assert len(objective.x) == len(objective.z) == len(objective.log_w) == int(system.evaluations) == 21
+
+
+class Wall(Harmonic):
+    """Without an energy where x + y > 0."""
+
+    def energy(self, x):
+        return torch.where(x.sum(-1) > 0, torch.nan, super().energy(x))
+
+
+def test_draws_without_an_energy_have_no_weight_and_spoil_no_gradient():
+    model, objective = model_of(0.0, 1.0), ConditionalKL()
+    loss = objective(model, Wall(SYSTEM), asked(400)).loss
+    lost = objective.x.sum(-1) > 0
+    assert 100 < lost.sum() < 300 and objective.dropped_samples == lost.sum()
+    assert torch.equal(objective.log_w == -math.inf, lost)
+    for gradient in torch.autograd.grad(loss, list(model.decoder.parameters())):
+        assert gradient.isfinite().all()
+    with pytest.raises(NonFiniteError, match="none of 9 draws has a finite energy"):
+        ConditionalKL()(model_of(0.0, 1e-4, 5.0), Wall(SYSTEM), asked(9))
+    with pytest.raises(NonFiniteError, match="none of 9 draws has a finite density"):
+        ConditionalKL()(model_of(0.0, 1.0, math.nan), Harmonic(SYSTEM), asked(9))
+
+
+REFUSED = {
+    "no potential": (
+        lambda: Model(StandardNormal(1), model_of().decoder, model_of().encoder),
+        "objective: ConditionalKL needs a latent density with a potential; found StandardNormal; choose latent=free",
+    ),
+    "another observable": (
+        lambda: Model(model_of().latent, model_of().decoder, Observed(Combinations([[1.0, 1.0]]))),
+        "decoder: expected one that completes what the encoder observes",
+    ),
+    "no completion": (
+        lambda: Model(model_of().latent, GaussianMLP(1, 2, [4], ["Tanh"], FreeScale), model_of().encoder),
+        "decoder: expected one that completes .* found GaussianMLP",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_go_together_is_refused_at_the_rehearsal(name):
+    make, told = REFUSED[name]
+    with pytest.raises(InputError, match=told):
+        ConditionalKL().eval()(make(), Harmonic(SYSTEM), asked(3))
+    ConditionalKL().eval()(model_of(), Harmonic(SYSTEM), asked(3))
+
+
+@pytest.mark.parametrize("name", ["every", "replayed", "cap"])
+def test_numbers_are_checked(name):
+    with pytest.raises(InputError, match=f"objective.{name}: expected at least 1; found 0"):
+        ConditionalKL(**{name: 0})
+
+
+# Matching
+
+
+def weighed(n: int, spread: float, batches: int = 10, low: float = -4.0, high: float = 4.0) -> list[Evaluated]:
+    """Batches of log-normal weights whose mean given z is e^-F."""
+    drawn = []
+    for _ in range(batches):
+        z = torch.rand(n // batches, 1) * (high - low) + low
+        noise = spread * torch.randn(len(z), dtype=torch.float64) - 0.5 * spread**2
+        drawn.append(Evaluated(z, torch.zeros(len(z), 2), noise - exact(z).double()))
+    return drawn
+
+
+def fitted(drawn: list[Evaluated], **latent) -> tuple[FreeEnergyMatching, Model]:
+    objective, model = FreeEnergyMatching(), model_of(**latent)
+    for one in drawn:
+        objective.observe(one)
+        objective(model, Harmonic(SYSTEM), asked(1))
+    return objective, model
+
+
+GRID = torch.linspace(-3.8, 3.8, 77).unsqueeze(-1)
+
+
+def test_the_fit_is_right_within_its_own_doubt():
+    _, model = fitted(weighed(3000, 1.0), members=20)
+    error, doubt = model.latent.potential(GRID) - exact(GRID), model.latent.doubt(GRID)
+    assert error.abs().max() < 0.25 and 0.02 < doubt.mean() < 0.15
+    assert 0.4 < (error.square().mean() / doubt.square().mean()).sqrt() < 2.0
+    assert model.latent.doubt(torch.tensor([[5.9]])) > 5 * doubt.max()
+
+
+def test_the_divergence_is_predicted_without_the_truth():
+    """Mean over five data sets of what is predicted and of what it is."""
+    found, predicted = [], []
+    for _ in range(5):
+        objective, model = fitted(weighed(1500, 1.0, batches=5, low=-6.0, high=6.0), members=10)
+        z, _ = model.latent.cells()
+        log_p, log_q = (-exact(z)).log_softmax(0), (-model.latent.potential(z)).log_softmax(0)
+        found.append((log_p.exp() * (log_p - log_q)).sum().item())
+        predicted.append(objective.divergence.item())
+    assert 0.4 < sum(predicted) / sum(found) < 2.5 and sum(found) > 1e-3
+
+
+def test_the_mean_of_weights_counts_and_not_that_of_their_logarithms():
+    """Log-normal weights of spread 1 have a mean of logarithms ½ kT off."""
+    _, model = fitted(weighed(10_000, 1.0, batches=4))
+    off = model.latent.potential(GRID) - exact(GRID)
+    assert off.mean().abs() < 0.04 and off.abs().max() < 0.3
+
+
+def test_evaluations_count_as_their_batch_deserves():
+    """a = 1 / (e^(2 D) - 1): of log-normal weights of spread σ it is 1 / (e^σ² - 1)."""
+    objective = FreeEnergyMatching()
+    for spread in (0.5, 1.0, 1.5):
+        for one in weighed(40_000, spread, batches=1):
+            objective.observe(one)
+    found = objective._certainty(exact(objective.z))
+    for batch, spread in enumerate((0.5, 1.0, 1.5)):
+        assert found[objective.batches == batch].unique().tolist() == pytest.approx(
+            [1 / math.expm1(spread**2)], rel=0.1
+        )
+
+
+def test_what_is_found_is_the_maximum_of_what_is_said():
+    """Autograd's gradient of the penalised likelihood of every member, at evaluations in the centres of cells."""
+    objective, model = FreeEnergyMatching(), model_of(members=3)
+    latent, drawn = model.latent, weighed(600, 0.7, batches=3)
+    for one in drawn:
+        centres = latent.cells()[0][latent.box.cell(one.z, latent.counts)]
+        objective.observe(Evaluated(centres, one.x, one.log_w))
+    for _ in range(2):
+        objective(model, Harmonic(SYSTEM), asked(1))
+        latent.fitted.zero_()  # once more
+    theta = latent.theta.clone().requires_grad_()
+    index, value = latent.splines(objective.z)
+    f = (theta[:, index] * value).sum(-1)
+    d = torch.stack([-(objective.log_w + f.mean(0).detach())[objective.batches == k].mean() for k in range(3)])
+    a = (1 / (2 * d).expm1().clamp(0.02, 50.0))[objective.batches]
+    data = (a * objective.bootstrap.T * (-(objective.log_w + f).exp() + f)).sum()
+    apart = theta - latent.prior_draws
+    (gradient,) = torch.autograd.grad(data - 0.5 * ((apart @ latent.precision) * apart).sum(), theta)
+    assert gradient.abs().max() < 0.05 < data.abs()
+    assert objective.bootstrap.shape == (600, 3) and objective.bootstrap.mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_one_member_is_the_plain_fit():
+    objective, model = fitted(weighed(3000, 0.7), members=1)
+    assert torch.equal(objective.bootstrap, torch.ones(3000, 1)) and objective.divergence == 0
+    assert (model.latent.potential(GRID) - exact(GRID)).abs().max() < 0.2
+
+
+def test_it_goes_on_from_a_checkpoint_bit_by_bit():
+    drawn = weighed(400, 0.7, batches=4)
+
+    def go_on(objective, model, those):
+        for one in those:
+            objective.observe(one)
+            objective(model, Harmonic(SYSTEM), asked(1))
+
+    objective, model = fitted(drawn[:2])
+    again, other = FreeEnergyMatching(), model_of()
+    again.load_state_dict({name: value.clone() for name, value in objective.state_dict().items()})
+    other.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
+    for one, of in ((objective, model), (again, other)):
+        torch.manual_seed(4)
+        go_on(one, of, drawn[2:])
+    assert torch.equal(model.latent.theta, other.latent.theta)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in objective.state_dict().items())
+    assert len(again.z) == 400
+
+
+def test_a_latent_density_that_begins_anew_is_fitted_to_all_that_is_known():
+    drawn = weighed(2000, 0.5)
+    objective, _ = fitted(drawn)
+    model = model_of()
+    objective(model, Harmonic(SYSTEM), asked(1))
+    assert (model.latent.potential(GRID) - exact(GRID)).abs().max() < 0.2
+
+
+def test_in_a_sum_each_term_learns_what_is_its_own():
+    torch.manual_seed(1)
+    model, other, system = model_of(-0.2, 2.0), model_of(-0.2, 2.0), Harmonic(SYSTEM)
+    both = Sum({"decoder": ConditionalKL(), "latent": FreeEnergyMatching()}, {"decoder": 0.5, "latent": 3.0})
+    batch = asked(64)
+    before, gradients = model.latent.theta.clone(), []
+    for objective, of in ((both, model), (ConditionalKL(), other)):
+        torch.manual_seed(2)
+        gradients.append(torch.autograd.grad(objective(of, system, batch).loss, list(of.decoder.parameters())))
+    for one, alone in zip(*gradients, strict=True):
+        assert torch.allclose(one, 0.5 * alone)
+    assert not torch.equal(model.latent.theta, before) and not list(model.latent.parameters())
+    assert len(both.divergences[1].z) == 64 and torch.equal(both.divergences[1].log_w, both.divergences[0].log_w)
+
+
+def test_together_they_learn_decoder_and_free_energy():
+    model, system = model_of(0.0, 1.0), Harmonic(SYSTEM)
+    both = Sum({"decoder": ConditionalKL(every=4), "latent": FreeEnergyMatching()}, {"decoder": 1.0, "latent": 1.0})
+    optimizer = torch.optim.Adam(model.parameters(), 5e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        both(model, system, asked(32)).loss.backward()
+        optimizer.step()
+    assert int(system.evaluations) == 25 * 32
+    near = GRID[(GRID.abs() < 3.5)[:, 0]]
+    assert (model.latent.potential(near) - exact(near)).abs().max() < 0.3
+    assert model.decoder.rest.scale.log_variance.exp().item() == pytest.approx(VARIANCE, rel=0.15)
+
+
+def test_splines_are_asked_for():
+    model = model_of()
+    model.latent = FreeEnergyNetworks(1, [-6.0], [6.0])
+    with pytest.raises(InputError, match="FreeEnergyMatching fits splines; found latent FreeEnergyNetworks; choose"):
+        FreeEnergyMatching()(model, Harmonic(SYSTEM), asked(1))
