@@ -28,7 +28,7 @@ class Load(Acquisition):
 
     Of several files the cut is at the nearest end of one where the held-out share is then 0.5 to 1.5 times the asked,
     so that no file is on both sides; else it is within a file. Where one simulation was written into several files,
-    frames at their ends are neighbours all the same.
+    frames at their ends are neighbours all the same. Of frames at several temperatures the last of each are held out.
 
     Frames whose chiral centres differ from those of the system's first model are refused; frames that occur twice are
     reported.
@@ -75,7 +75,8 @@ class Load(Acquisition):
         if len(parts) > 1:
             parts = [replace(part, w=part.w * (part.effective_size / part.w.sum())) for part in parts]
         frames, together = Batch.join(parts), ", ".join(map(repr, self.paths))
-        cut = self._cut([len(part) for part in parts])
+        held_out = self._held_out(frames, [len(part) for part in parts])
+        cut = int((~held_out).sum())
         if not 0 < cut < len(frames):
             raise InputError(
                 f"acquisition.path: expected enough frames to hold out {self.test_fraction:.0%}; {together} has"
@@ -87,7 +88,7 @@ class Load(Acquisition):
                 f" {self.first}"
             )
         self._report_copies(frames.x)
-        data = Data(frames.frames(slice(self.first or cut)), frames.frames(slice(cut, None)))
+        data = Data(frames.frames(~held_out).frames(slice(self.first)), frames.frames(held_out))
         for name, part in zip(("training", "held-out"), data, strict=True):
             if not part.w.any():
                 raise InputError(
@@ -96,6 +97,18 @@ class Load(Acquisition):
             if part.weighted:
                 log.info("weights: %d %s frames weigh as much as %.4g", len(part), name, part.effective_size)
         return data
+
+    def _held_out(self, frames: Batch, counts: list[int]) -> Tensor:
+        """Which frames are held out, (N,), where the files have so many."""
+        held_out = torch.zeros(len(frames), dtype=torch.bool)
+        betas = [] if frames.beta is None else frames.beta.unique()
+        if len(betas) > 1:
+            for beta in betas:
+                here = (frames.beta == beta).nonzero().flatten()
+                held_out[here[round(len(here) * (1 - self.test_fraction)) :]] = True
+        else:
+            held_out[self._cut(counts) :] = True
+        return held_out
 
     def _cut(self, counts: list[int]) -> int:
         """How many frames, from the first on, are not held out."""
