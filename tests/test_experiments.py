@@ -11,10 +11,12 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import mdtraj
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from omegaconf import OmegaConf
 
 from predcg import cli, figures, gallery
@@ -143,6 +145,20 @@ def refused(name, parts, had):
     return False
 
 
+def cut(picture):
+    """Titles, labels and legends of a figure that are not within it."""
+    with matplotlib.rc_context(style.STYLE):
+        FigureCanvasAgg(picture).draw()
+    texts = list(picture.texts)
+    for axes in picture.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        texts += axes.get_legend().get_texts() if axes.get_legend() else []
+    shown = [text for text in texts if text.get_text().strip() and text.get_visible()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
+    whole = picture.bbox.padded(1)  # a pixel
+    return [text for text, box in boxes if not (whole.contains(box.x0, box.y0) and whole.contains(box.x1, box.y1))]
+
+
 @pytest.mark.parametrize(("experiment", "which"), list(cases()))
 def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refused_or_drawn_of_it(
     experiment, which, few, tmp_path, monkeypatch
@@ -170,7 +186,8 @@ def test_every_experiment_runs_for_one_step_and_reloads_and_every_figure_is_refu
     copies = list(repeated_and_weighted(reloaded, tmp_path / "copies")) if which == "every" else []
     for name in allowed if which == "every" else []:
         torch.manual_seed(0)
-        _, numbers = getattr(figures, name)([reloaded])
+        picture, numbers = getattr(figures, name)([reloaded])
+        assert name != "reweighting" or cut(picture) == []
         assert all(math.isfinite(number) for number in numbers.values()), (name, numbers)
         check_weights(getattr(figures, name), *copies, monkeypatch)
         # Of other overrides numbers are apart, or refused: else they would be pooled. Seeds are not.

@@ -9,10 +9,14 @@ import mdtraj
 import numpy as np
 import openmm
 import pytest
+from matplotlib.figure import Figure
 from openmm import app, unit
 
+from predcg.batch import Batch
 from predcg.errors import InputError
-from predcg.systems import Molecule
+from predcg.figures.coverage import free_energy_map
+from predcg.measures.coverage import Sample
+from predcg.systems import Molecule, Peptide
 from predcg.systems.peptide import build
 from predcg.systems.structure import SHIPPED
 
@@ -268,3 +272,19 @@ def test_what_cannot_be_built_is_refused_in_one_line(sequence, files, message):
     with pytest.raises(InputError, match=message) as error:
         build(sequence, files)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "residue", "names"),
+    [
+        ("ACE-A-NME", None, ("φ", "ψ")),
+        ("ACE-AG-NME", None, ("φ of ALA2", "ψ of ALA2")),
+        ("ACE-AG-NME", 3, ("φ of GLY3", "ψ of GLY3")),
+    ],
+)
+def test_torsions_are_named_with_their_residue_where_there_are_several(sequence, residue, names):
+    system = Peptide(sequence, AMBER99, 300.0, residue=residue)
+    assert system.torsions == names
+    axes = Figure().subplots()
+    free_energy_map(axes, system, Sample.of(system, Batch.of(system.start(3))), "start")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == tuple(f"{name} (degrees)" for name in names)

@@ -56,9 +56,8 @@ def observable_bands(runs: list[Run], draws: int = 500, frames: int = 3000) -> t
         if name in names:
             _draw(axes, band, names[name], "density (1/nm)", _frames(run))
         else:
-            _draw(
-                axes, band, f"{'φ' if name == 'phi' else 'ψ'} (degrees)", "free energy (kT)", _frames(run), free_energy
-            )
+            angle = run.system.torsions[name == "psi"]
+            _draw(axes, band, f"{angle} (degrees)", "free energy (kT)", _frames(run), free_energy)
             axes.set(ylim=(-0.3, 8), xlim=(-180, 180), xticks=range(-180, 181, 90))
     panels[5].axis("off")
     panels[5].legend(*panels[0].get_legend_handles_labels(), loc="center left")

@@ -53,7 +53,7 @@ def coverage(runs: list[Run], draws: int = 200_000, frames: int = 20_000) -> tup
     for axes, (text, sample) in zip(
         panels, {"reference": test, "model": model, "model, reweighted": reweighted}.items(), strict=False
     ):
-        image = free_energy_map(axes, sample.first(len(test.batch)), text)
+        image = free_energy_map(axes, reference.system, sample.first(len(test.batch)), text)
     figure.colorbar(image, ax=panels[:3], label=FREE_ENERGY)
     _weights(panels[3], weighted, found[0].inside, found[0].above)
     masses(
@@ -67,15 +67,15 @@ def coverage(runs: list[Run], draws: int = 200_000, frames: int = 20_000) -> tup
     return figure, numbers
 
 
-def free_energy_map(axes: Axes, sample: Sample, title: str):
+def free_energy_map(axes: Axes, system: Molecule, sample: Sample, title: str):
     with np.errstate(divide="ignore"):
         free = -np.log(sample.shares())
     free = np.where(np.isfinite(free), free - free.min(), np.nan)
     edges = np.linspace(-180, 180, BINS + 1)
     ticks = range(-180, 181, 90)
     axes.set(
-        xlabel="φ (degrees)",
-        ylabel="ψ (degrees)",
+        xlabel=f"{system.torsions[0]} (degrees)",
+        ylabel=f"{system.torsions[1]} (degrees)",
         title=f"{title}, {len(sample.batch)} frames",
         xticks=ticks,
         yticks=ticks,

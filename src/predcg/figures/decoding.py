@@ -32,7 +32,7 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     columns = min(angles.shape[1], 3)
     figure, panels = new(columns, rows=2, width=3.6, height=3.1)
     for axis, (curves, plane) in enumerate(zip(panels[:columns], panels[columns:], strict=True)):
-        for values, text, colour in zip(angles[:, axis].T, ("φ", "ψ"), (DATA, MODEL), strict=True):
+        for values, text, colour in zip(angles[:, axis].T, run.system.torsions, (DATA, MODEL), strict=True):
             curves.add_collection(LineCollection(_segments(path, values), colors=colour, label=text))
         curves.set(
             xlabel=f"collective variable z{axis + 1}, others 0",
@@ -55,8 +55,8 @@ def decoder_walk(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             )
         )
         plane.set(
-            xlabel="φ (degrees)",
-            ylabel="ψ (degrees)",
+            xlabel=f"{run.system.torsions[0]} (degrees)",
+            ylabel=f"{run.system.torsions[1]} (degrees)",
             title=f"decoded along z{axis + 1}",
             xlim=TURN["ylim"],
             xticks=TURN["yticks"],
@@ -91,7 +91,7 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     maps = torsions(run, z[..., :size])
     dots = np.pad(own.numpy(), ((0, 0), (0, 1)))[:: max(1, len(own) // DOTS), :2]
     figure, panels = new(columns=2, width=3.7, height=3.4)
-    for axes, radians, text in zip(panels, maps.unbind(-1), ("φ", "ψ"), strict=True):
+    for axes, radians, text in zip(panels, maps.unbind(-1), run.system.torsions, strict=True):
         degrees = radians.rad2deg().numpy()
         image = axes.pcolormesh(axis, axis, degrees, cmap="twilight", vmin=-180, vmax=180, rasterized=True)
         for level in range(-180, 180, 45):

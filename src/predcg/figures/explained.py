@@ -34,7 +34,7 @@ def explained(runs: list[Run], frames: int = 4000, draws: int = 10_000) -> tuple
         with torch.no_grad():
             z = same[0].model.cv(chosen.x)
         angles = degrees(reference.system, chosen.x)
-        for axes, angle, text in zip(panels[2 * row :], angles.T, "φψ", strict=False):
+        for axes, angle, text in zip(panels[2 * row :], angles.T, reference.system.torsions, strict=False):
             points = axes.scatter(z[:, 0], z[:, 1], c=angle, s=4, cmap="twilight", vmin=-180, vmax=180, linewidths=0)
             axes.set(xlabel="latent variable z1", ylabel="latent variable z2", title=name)
             figure.colorbar(points, ax=axes, label=f"{text} (degrees)", ticks=range(-180, 181, 90))

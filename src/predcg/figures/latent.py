@@ -83,7 +83,7 @@ def _map(axes: Axes, run: Run, title: str) -> None:
 
 def _angles(panels: list[Axes], run: Run, title: str) -> None:
     x, first, second = _shown(run)
-    for axes, degrees, text in zip(panels, run.system.backbone(x).rad2deg().T, "φψ", strict=True):
+    for axes, degrees, text in zip(panels, run.system.backbone(x).rad2deg().T, run.system.torsions, strict=True):
         points = axes.scatter(
             first, second, c=degrees, s=11, cmap="twilight", vmin=-180, vmax=180, linewidths=0.3, edgecolors="#777777"
         )

@@ -38,8 +38,8 @@ def ramachandran(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         free = np.log(most / np.where(count, count, np.nan)).T
         image = axes.pcolormesh(edges, edges, free, cmap="viridis_r", vmin=0, vmax=max(np.log(most), 1))
         axes.set(
-            xlabel="φ (degrees)",
-            ylabel="ψ (degrees)",
+            xlabel=f"{run.system.torsions[0]} (degrees)",
+            ylabel=f"{run.system.torsions[1]} (degrees)",
             title=f"{len(batch)} {text}",
             ylim=(-180, 180),
             yticks=range(-180, 181, 90),

@@ -35,7 +35,7 @@ def reweighting(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     maps = {} if run.system.backbone is None else {"model": Batch.of(weighted.x), "model, reweighted": weighted.batch}
     figure, panels = new(columns=2, rows=2, width=3.8, height=3.2) if maps else new(width=4.4)
     for axes, (text, batch) in zip(panels, maps.items(), strict=False):
-        image = free_energy_map(axes, Sample.of(run.system, batch), text)
+        image = free_energy_map(axes, run.system, Sample.of(run.system, batch), text)
     if maps:
         figure.colorbar(image, ax=panels[: len(maps)], label=FREE_ENERGY)
     _weights(panels[len(maps)], weighted, simulated, above, found[0].numbers)

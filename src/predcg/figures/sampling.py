@@ -26,15 +26,15 @@ def ladder(runs: list[Run], bins: int = 64) -> tuple[Figure, dict[str, float]]:
     image = left.imshow(surface.T, origin="lower", extent=[-180, 180, -180, 180], vmax=7, cmap="viridis_r")
     figure.colorbar(image, ax=left, label="free energy (kT)", shrink=0.8)
     left.set(
-        xlabel="φ (degrees)",
-        ylabel="ψ (degrees)",
+        xlabel=f"{exchanges[0][0].torsions[0]} (degrees)",
+        ylabel=f"{exchanges[0][0].torsions[1]} (degrees)",
         xticks=[-180, 0, 180],
         yticks=[-180, 0, 180],
         title=f"{kelvin:.0f} K",
     )
     centres = (np.arange(bins) + 0.5) * 360 / bins - 180
     for count, style in zip(found, ("-", ":"), strict=False):
-        for axis, (name, colour) in enumerate((("φ", DATA), ("ψ", MODEL))):
+        for axis, (name, colour) in enumerate(zip(exchanges[0][0].torsions, (DATA, MODEL), strict=True)):
             middle.semilogy(
                 centres,
                 count.sum(1 - axis) / count.sum(),

@@ -36,6 +36,10 @@ class Sample(NamedTuple):
         """The first n of them: maps of unequal numbers of frames end at unequal heights."""
         return Sample(self.batch.frames(slice(n)), self.angles[:n])
 
+    def worth(self, n: float) -> "Sample":
+        """The first of them that are worth n equally weighted frames."""
+        return self.first(round(n * len(self.batch) / self.batch.effective_size))
+
     def shares(self) -> np.ndarray:
         """Of the bins of φ and ψ, ψ first."""
         found = counts(self.batch, self.angles.flip(-1), BINS)
@@ -110,10 +114,11 @@ def measure(run: Run, simulated: Simulated, draws: int, frames: int, samples: in
     if simulated.masses:
         numbers["largest_mass_deviation_percent"] = worst
     reweighted = Sample(weighted.batch, model.angles)
-    truth = test.shares()
-    floor = divergence(truth, train, train.batch.effective_size)
+    # The fewer the frames, the larger the divergence: all are of as many.
+    truth, n = test.shares(), min(train.batch.effective_size, reweighted.batch.effective_size)
+    floor = divergence(truth, train.worth(n), n)
     for name, sample in {"ramachandran_kl": reweighted, "ramachandran_kl_model": model}.items():
-        numbers[name], numbers[f"{name}_reference"] = divergence(truth, sample, draws), floor
+        numbers[name], numbers[f"{name}_reference"] = divergence(truth, sample.worth(n), n), floor
     numbers["ramachandran_kl_above_floor"] = numbers["ramachandran_kl"] - numbers["ramachandran_kl_reference"]
     numbers["l_percent"] = 100 * census(run.system, weighted.x).all(-1).double().mean().item()
     for name, length_nm, angle in (("tight", 0.01, 10), ("wide", 0.02, 25)):

@@ -19,7 +19,7 @@ from predcg.systems.bridge import Bridge
 from predcg.systems.code import paths
 from predcg.systems.forcefield import Batched
 from predcg.systems.peptide import build
-from predcg.systems.structure import frame_atoms, parametrise, phi_psi_of, read_pdb
+from predcg.systems.structure import frame_atoms, parametrise, phi_psi_names, phi_psi_of, read_pdb
 from predcg.systems.system import System
 from predcg.systems.worker import fastest
 from predcg.systems.zmatrix import zmatrix
@@ -97,6 +97,7 @@ class Molecule(System):
         self.register_buffer("models", torch.tensor(models, dtype=torch.float32).flatten(1), persistent=False)
         backbone = phi_psi_of(self.topology, residue)
         self.backbone = Dihedrals(backbone) if backbone else None
+        self.torsions = phi_psi_names(self.topology, backbone[0] if backbone else None)
         self.frame_atoms = frame_atoms(self.topology, models)
         self.boxes = {name: dict(box) for name, box in (basins or {}).items()}
         self.basins = tuple(self.boxes)

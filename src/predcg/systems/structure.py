@@ -218,6 +218,12 @@ def phi_psi_of(topology: mdtraj.Topology, residue: int | None) -> list[list[int]
     return found[numbers.index(residue)]
 
 
+def phi_psi_names(topology: mdtraj.Topology, phi: Sequence[int] | None) -> tuple[str, str]:
+    """Names of φ, given by its atoms, and of the ψ of its residue: with the residue where several have both."""
+    residue = f" of {topology.atom(phi[2]).residue}" if phi and len(phi_psi(topology)) > 1 else ""
+    return f"φ{residue}", f"ψ{residue}"
+
+
 def neighbours(pairs: Iterable[Sequence[int]]) -> dict[int, list[int]]:
     """Atoms bonded to each atom that has a bond, in the order of the bonds, which are pairs of atoms.
 
