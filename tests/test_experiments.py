@@ -27,6 +27,7 @@ from predcg.draw import expand
 from predcg.errors import InputError
 from predcg.figures import style
 from predcg.figures.runs import HAD
+from predcg.report import weigh
 from predcg.run import load, run
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +70,7 @@ def smaller(figure):
 @pytest.fixture
 def few(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("predcg.report.DRAWS", 200)
+    monkeypatch.setattr("predcg.run.weigh", functools.partial(weigh, draws=200))
     monkeypatch.setitem(style.STYLE, "savefig.dpi", 40)
     for name in figures.__all__:
         monkeypatch.setattr(figures, name, smaller(getattr(figures, name)))

@@ -2,6 +2,7 @@
 of a killed writer stays.
 """
 
+import functools
 import json
 import os
 import re
@@ -111,7 +112,7 @@ def test_no_kind_is_left_out_of_the_fast_resumes():
 def test_every_experiment_resumes_bit_by_bit(experiment, tmp_path, monkeypatch):
     """Stopped in the middle of an epoch, and stopped once more when the training has ended and nothing is drawn yet."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("predcg.report.DRAWS", 300)
+    monkeypatch.setattr(run, "weigh", functools.partial(run.weigh, draws=300))
     sizes = [*small(experiment), f"steps={STEPS}", f"epoch_steps={EPOCH}", "logger=none", "figures=[training]"]
     cfg = {folder: compose([f"experiment={experiment}", *sizes, f"folder={folder}"]) for folder in ("whole", "parts")}
     for one in cfg.values():

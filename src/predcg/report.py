@@ -15,16 +15,18 @@ from predcg.objectives import Objective
 from predcg.results import Run
 
 log = logging.getLogger(__name__)
-DRAWS = 10_000
-SAMPLES = 15  # further latent draws in log q, where there is a latent variable
 FAILED = "_failed"  # ends the name of what could not be done, in a summary
 
 
-def weigh(finished: Run, folder: Path) -> dict[str, float]:
-    """Write draws of the model, weighted towards the target, into `folder`/draws (see Weighted.save)."""
+def weigh(finished: Run, folder: Path, draws: int = 10_000, samples: int = 15) -> dict[str, float]:
+    """Write draws of the model, weighted towards the target, into `folder`/draws (see Weighted.save).
+
+    Args:
+        samples: further latent draws in log q, where there is a latent variable.
+    """
 
     def made() -> dict[str, float]:
-        importance.draw(finished.model, finished.system, DRAWS, SAMPLES).finite().save(
+        importance.draw(finished.model, finished.system, draws, samples).finite().save(
             folder / importance.DRAWS, finished.system
         )
         return {}
