@@ -5,7 +5,9 @@ import logging
 import math
 import sys
 from functools import partial
+from types import SimpleNamespace
 
+import mdtraj
 import numpy as np
 import openmm
 import pytest
@@ -13,6 +15,7 @@ import torch
 from openmm import unit
 
 from predcg import cli
+from predcg.batch import Batch, Data
 from predcg.densities import (
     DeterministicMLP,
     Flow,
@@ -25,6 +28,8 @@ from predcg.densities import (
     TrunkScale,
 )
 from predcg.model import Model
+from predcg.observables.observable import atoms
+from predcg.results import Run
 from predcg.systems import DoubleWell, GaussianMixture, Harmonic, IsingChain, Molecule, MuellerBrown
 from predcg.systems.forcefield import TERMS, Batched
 
@@ -194,3 +199,50 @@ def call(monkeypatch, *arguments: str, program=cli.main) -> int:
     except SystemExit as end:
         return end.code
     return 0
+
+
+# Of alanine dipeptide: φ turns all from the alanine's HA on about N-CA, ψ its O and the methylamide about CA-C.
+N, CA, C = 6, 8, 14
+BEYOND = {"phi": [9, 10, 11, 12, 13, *range(14, 22)], "psi": [*range(15, 22)]}
+
+
+def turn(r: torch.Tensor, start: int, end: int, moved: list[int], radians: torch.Tensor) -> torch.Tensor:
+    """Rodrigues' rotation of some atoms about the axis from one atom to another, (n, atoms, 3) by (n,)."""
+    origin = r[:, start : start + 1]
+    axis = torch.nn.functional.normalize(r[:, end : end + 1] - origin, dim=-1)
+    v, cos, sin = r[:, moved] - origin, radians.cos()[:, None, None], radians.sin()[:, None, None]
+    turned = (
+        v * cos + torch.linalg.cross(axis.expand_as(v), v) * sin + axis * (axis * v).sum(-1, keepdim=True) * (1 - cos)
+    )
+    return r.index_copy(1, torch.tensor(moved), turned + origin)
+
+
+@pytest.fixture
+def hinge(ala2):
+    """z to alanine dipeptide with φ = -60° - 20° z2 and ψ = 150° + 50° z1, all else as in its PDB file."""
+    start = mdtraj.Trajectory(ala2.start(1).view(1, -1, 3).numpy(), ala2.topology)
+    phi, psi = (torch.tensor(compute(start)[1].item()) for compute in (mdtraj.compute_phi, mdtraj.compute_psi))
+
+    def decode(z: torch.Tensor) -> torch.Tensor:
+        flat = z.reshape(-1, z.shape[-1])
+        r = atoms(ala2.start(1)).expand(len(flat), -1, -1)
+        r = turn(r, N, CA, BEYOND["phi"], torch.deg2rad(-60 - 20 * flat[:, 1]) - phi)
+        r = turn(r, CA, C, BEYOND["psi"], torch.deg2rad(150 + 50 * flat[:, 0]) - psi)
+        return r.reshape(*z.shape[:-1], -1)
+
+    return decode
+
+
+def run_of(system, x=None, **parts) -> Run:
+    """A run of which figures may ask the model's `parts` and the frames x, training and held out alike."""
+    batch = Batch.of(system.start(3) if x is None else x)
+    model = SimpleNamespace(latent=StandardNormal(2), **parts)
+    return Run(
+        **dict.fromkeys(Run._fields)
+        | {
+            "name": "some/experiment",
+            "system": system,
+            "model": model,
+            "data": Data(batch, batch),
+        }
+    )
