@@ -9,8 +9,9 @@ from omegaconf import OmegaConf
 
 import predcg
 from predcg.catalogue import groups, shipped
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.errors import InputError
+from predcg.parts import build
 from predcg.run import run
 
 SMALL = ["steps=1", "epoch_steps=1", "logger=none", "figures=[]"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_observables import PAIRS
 
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.densities import (
     Completing,
     Flow,
@@ -21,6 +21,7 @@ from predcg.densities import (
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.observables import Combinations, Dihedrals, Distances
+from predcg.parts import build
 from predcg.transforms import InternalCoordinates, Matrix, Unit
 
 BONDS, ANGLES = [[0.1, 0.01], [0.15, 0.01], [0.1, 0.01]], [[1.7, 0.1], [1.7, 0.1]]

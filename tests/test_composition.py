@@ -8,9 +8,10 @@ import re
 import pytest
 
 from predcg.catalogue import groups, listing, shipped
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.errors import InputError
 from predcg.messages import LONGEST
+from predcg.parts import build
 from predcg.rounds import rehearse
 
 EXPERIMENTS = listing(shipped("conf") / "experiment")

@@ -22,11 +22,12 @@ from omegaconf import OmegaConf
 from predcg import cli, figures, gallery
 from predcg.batch import Batch, Data
 from predcg.catalogue import listing, shipped
-from predcg.config import build, check_figures, compose, will_have
+from predcg.config import compose
 from predcg.draw import expand
 from predcg.errors import InputError
 from predcg.figures import style
 from predcg.figures.runs import HAD
+from predcg.parts import build, check_figures, will_have
 from predcg.report import weigh
 from predcg.run import load, run
 

@@ -13,7 +13,6 @@ from scipy.stats import norm
 
 from predcg import figures
 from predcg.batch import Batch, Data
-from predcg.config import check_figures
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal, TrunkScale
 from predcg.errors import InputError
 from predcg.measures.molecule import covered
@@ -22,6 +21,7 @@ from predcg.measures.runs import mean_over_seeds
 from predcg.measures.structures import methyl_hydrogens, posed
 from predcg.model import Model
 from predcg.observables.observable import atoms
+from predcg.parts import check_figures
 from predcg.posteriors import WeightPosterior
 from predcg.priors import ARD, Flat
 from predcg.results import Run

@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy.interpolate import BSpline
 
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.densities import EnergyBased, FreeEnergy, FreeEnergyNetworks, FreeEnergySplines, SpinChain
 from predcg.densities.box import Box
 from predcg.densities.splines import Splines
 from predcg.errors import InputError
+from predcg.parts import build
 
 ONE, TWO = {"size": 1, "low": [-2.0], "high": [1.0]}, {"size": 2, "low": [-math.pi, 0.0], "high": [math.pi, 2.0]}
 MAKERS = {

@@ -10,12 +10,12 @@ import torch
 
 from predcg import figures
 from predcg.batch import Batch, Data
-from predcg.config import check_figures
 from predcg.densities import Majority, MajorityBlocks, SpinBlocks, SpinChain, log_evidence
 from predcg.errors import InputError
 from predcg.measures.ising import what_varies
 from predcg.model import Model
 from predcg.objectives import ExactEM
+from predcg.parts import check_figures
 from predcg.posteriors import CompleteData, Joint, ObservedData
 from predcg.priors import Flat, Gaussian, StudentT
 from predcg.results import Run

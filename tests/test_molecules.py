@@ -12,10 +12,11 @@ import torch
 from openmm import app, unit
 from scipy.integrate import quad
 
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.errors import InputError
 from predcg.importance import draw
 from predcg.observables import Distances
+from predcg.parts import build
 from predcg.samplers import Langevin
 from predcg.systems import Molecule
 

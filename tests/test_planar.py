@@ -11,11 +11,11 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from predcg import figures
-from predcg.config import check_figures
 from predcg.densities import FreeScale, GaussianMLP, StandardNormal
 from predcg.errors import InputError
 from predcg.measures import evolution, exact
 from predcg.model import Model
+from predcg.parts import check_figures
 from predcg.results import Run
 from predcg.systems import DoubleWell, Harmonic
 

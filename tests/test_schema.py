@@ -5,8 +5,9 @@ import importlib.util
 import pytest
 
 from predcg.catalogue import shipped
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.errors import InputError
+from predcg.parts import build
 
 REFUSED = {
     "steps=abc": "steps: expected a whole number >= 0; found 'abc'",

@@ -11,8 +11,9 @@ import pytest
 import torch
 from openmm import app, unit
 
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.errors import InputError
+from predcg.parts import build
 from predcg.systems import Molecule, Peptide
 
 FIELD = ["amber96.xml", "amber96_obc.xml"]

@@ -13,8 +13,8 @@ import torch
 from openmm import app, unit
 from torch import nn
 
-from predcg.config import check_figures
 from predcg.errors import InputError
+from predcg.parts import check_figures
 from predcg.systems import (
     DoubleWell,
     GaussianMixture,

@@ -21,8 +21,9 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from predcg.catalogue import listing, shipped
-from predcg.config import build, compose
+from predcg.config import compose
 from predcg.errors import InputError
+from predcg.parts import build
 from predcg.schema import values
 
 WRONG = ["abc", "[abc]", "{a: 1}", "null", "nan", "inf", "-1", "0", "1.5", "1e300", "2147483647", "99999999999", "true"]

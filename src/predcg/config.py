@@ -1,37 +1,26 @@
-"""From overrides to a complete configuration, and from that to the parts of a run."""
+"""From overrides to a complete configuration."""
 
 import inspect
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
-from predcg import figures
-from predcg.acquisitions import Acquisition, NoData, Simulate
 from predcg.catalogue import groups as offered
 from predcg.catalogue import shipped
 from predcg.errors import InputError
-from predcg.messages import explain, unknown
-from predcg.model import Model
-from predcg.objectives import Objective
+from predcg.messages import explain
 from predcg.overrides import label, readable
-from predcg.posteriors import Posterior
-from predcg.priors import Prior
-from predcg.samplers import ReplicaExchange, Sampler
 from predcg.schema import check, make_lists
-from predcg.stops import Stop
-from predcg.systems import Molecule, System
-from predcg.training import AdaptiveTempering, check_optimizer, check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +46,10 @@ def compose(overrides: list[str]) -> DictConfig:
 def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     """Fill in name, tags and folder from what was chosen, check every `_target_`; Hydra's own node is left behind."""
     chosen = hydra_node.runtime.choices
-    overrides = label(hydra_node.overrides.task, besides=hydra_node.job.config.override_dirname.exclude_keys)
+    task = OmegaConf.to_container(hydra_node.overrides.task)  # as written: to read one would resolve what it refers to
+    overrides = label(task, besides=hydra_node.job.config.override_dirname.exclude_keys)
     if chosen["experiment"].startswith("molecule/"):
-        overrides = _of_molecule(cfg.system, hydra_node)
+        overrides = _of_molecule(cfg.system, hydra_node, task)
     filled = {
         "name": chosen["experiment"],
         "tags": [chosen[group] for group in ("system", "objective", "prior")],
@@ -70,7 +60,7 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
         if plain[key] is None:
             plain[key] = value
     check_targets(plain)
-    forget(plain, hydra_node.overrides.task, chosen)
+    forget(plain, task, chosen)
     OmegaConf.set_struct(plain, True)
     make_lists(plain)
     check(plain)
@@ -87,7 +77,10 @@ def check_sizes(cfg: DictConfig) -> None:
         "encoder": {"context": "x", "size": "z"},
     }.items():
         for name, key in sizes.items():
-            found = cfg[role].get(name, cfg[key])
+            try:
+                found = cfg[role].get(name, cfg[key])
+            except OmegaConfBaseException:  # a fact, filled in later, or what another group lacks, told by it
+                continue
             if None not in (found, cfg[key]) and found != cfg[key]:
                 raise InputError(
                     f"{role}.{name}: expected {key} = {cfg[key]}; found {found}; leave it out, or set {key}"
@@ -105,10 +98,10 @@ def fit_epochs(cfg: DictConfig) -> None:
         log.info("epoch_steps: %d instead of %d, which does not divide steps = %d", cfg.epoch_steps, given, cfg.steps)
 
 
-def _of_molecule(system: DictConfig, hydra_node: DictConfig) -> str:
+def _of_molecule(system: DictConfig, hydra_node: DictConfig, task: list[str]) -> str:
     """The name of a folder that begins with the molecule's: the stem of its PDB file, or its sequence."""
     told = ("system=molecule", "system=peptide", "system.pdb=", "system.sequence=")
-    rest = [override for override in hydra_node.overrides.task if not override.lstrip("+").startswith(told)]
+    rest = [override for override in task if not override.lstrip("+").startswith(told)]
     name = label(rest, besides=hydra_node.job.config.override_dirname.exclude_keys)
     subject = re.sub(
         r"[^A-Za-z0-9._-]+",
@@ -190,105 +183,3 @@ def _check_target(path: str, target: str) -> None:
     # The name may lead out of the package again, as torch.nn.modules.module.torch.load does.
     if not (isinstance(found, type) and f"{found.__module__}.".startswith(ALLOWED)):
         raise InputError(refusal)
-
-
-class Parts(NamedTuple):
-    """What a configuration stands for, built: the parts of a run; optimizer, scheduler and trainer wait for what they
-    act on.
-    """
-
-    system: System
-    model: Model
-    prior: Prior
-    posterior: Posterior | None
-    objective: Objective
-    acquisition: Acquisition
-    sampler: Sampler
-    stop: Stop | None
-    optimizer: Callable
-    scheduler: Callable | None
-    trainer: Callable
-    callbacks: list
-
-
-def check_figures(names: list[str], system: System, had: set[str]) -> None:
-    """Raise InputError on a figure that does not exist, or that cannot be drawn of a run of this system that will have
-    all that (see figures.runs.HAD).
-    """
-    lacking = {}
-    for name in names:
-        if name not in figures.__all__:
-            raise InputError(unknown("figures", name, figures.__all__))
-        lacking[name] = getattr(figures, name).needs.lacking(system, had)
-    for name, lack in lacking.items():
-        if lack:
-            rest = ",".join(other for other in names if not lacking[other])
-            raise InputError(f"figures: {name} is drawn of {lack} leave it out: figures=[{rest}]")
-
-
-def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
-    """Which of figures.runs.HAD the run will have."""
-    facts = {
-        "training": cfg.steps > 0,
-        "data": not isinstance(parts.acquisition, NoData),
-        "variables": parts.model.latent().event_shape[0] > 0,
-        "weights": any(weight.ndim >= 2 for weight in parts.model.decoder.parameters()),
-        "posterior": parts.posterior is not None,
-        "snapshots": cfg.get("snapshots") is not None,  # which run folders of earlier versions lack
-        "draws": parts.objective.of_energy and cfg.steps > 0,
-        "adaptive": any(isinstance(callback, AdaptiveTempering) for callback in parts.callbacks),
-        "ladder": isinstance(parts.acquisition, Simulate) and isinstance(parts.sampler, ReplicaExchange),
-    }
-    return {name for name, there in facts.items() if there}
-
-
-def build(cfg: DictConfig, system: System | None = None) -> Parts:
-    """Construct the parts of a complete configuration, whose `x` and, where it refers to them, `frame` and `zmatrix`
-    are filled in from the system: one that was made of the same configuration before, or a new one.
-    """
-    check(cfg)
-    system = system or construct(cfg, "system")
-    if cfg.x is not None and cfg.x != system.size:
-        raise InputError(f"x: expected the system's number of coordinates, {system.size}; found {cfg.x}; leave it out")
-    cfg.x = system.size
-    check_sizes(cfg)
-    for key, fact in {"frame": "frame_atoms", "zmatrix": "zmatrix"}.items():
-        users = [role for role in ("latent", "decoder", "encoder") if f"${{{key}" in OmegaConf.to_yaml(cfg[role])]
-        if users and cfg[key] is None:
-            cfg[key] = getattr(system, fact, None)
-            if cfg[key] is None:
-                kind, choose = type(system).__name__, " ".join(f"{role}=gaussian" for role in users)
-                if isinstance(system, Molecule):
-                    raise InputError(
-                        f"{users[0]}: expected three bonded atoms off a line, to see the molecule from; {kind} has"
-                        f" none; choose {choose}"
-                    )
-                raise InputError(
-                    f"{users[0]}: expected a system with a {key}, which molecules have; found system {kind}; choose"
-                    f" {choose}"
-                )
-    model = Model(*(construct(cfg, role) for role in ("latent", "decoder", "encoder")))
-    rest = {key: construct(cfg, key) or None for key in Parts._fields[2:-1]}
-    callbacks = [callback for callback in (construct(cfg, "callbacks") or {}).values() if callback]
-    check_trainer(rest["trainer"], callbacks, cfg.steps)
-    check_optimizer(rest["optimizer"], rest["scheduler"], cfg.steps)
-    parts = Parts(system, model, **rest, callbacks=callbacks)
-    check_figures(cfg.figures, system, will_have(cfg, parts))
-    return parts
-
-
-def construct(cfg: DictConfig, key: str) -> Any:
-    """Instantiate one node. Raises InputError with the node's name on anything that the constructor refuses."""
-    try:
-        made = instantiate(cfg[key], _convert_="all")
-        if isinstance(made, partial):  # called later, with more: its keywords can be checked now
-            inspect.signature(made.func).bind_partial(**made.keywords)
-        return made
-    except InterpolationKeyError as reason:  # of another group
-        found = f"{str(reason).split(chr(39))[1]}, which is not there in this configuration"
-        raise InputError(
-            f"{key}: {cfg[key]._target_.split('.')[-1]} goes by {found}; choose another {key}, or what has it"
-        ) from reason
-    except (HydraException, OmegaConfBaseException, TypeError) as reason:
-        text = explain(reason)
-        raise InputError(text if re.match(rf"{key}[.:]", text) else f"{key}: {text}") from reason

@@ -6,11 +6,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from predcg.batch import Data
-from predcg.config import build
 from predcg.errors import InputError
 from predcg.files import reading
 from predcg.folder import SINCE, begun, configuration
 from predcg.inputs import kept
+from predcg.parts import build
 from predcg.results import Run
 from predcg.rounds import POSTERIOR, Round, checkpoint_file, learnt, training
 from predcg.training import LAST, read_checkpoint, read_history

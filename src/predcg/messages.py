@@ -103,6 +103,11 @@ def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
     ):
         kind = "a list" if merged[2].startswith("{") else "a mapping"
         return f"{merged[1].lstrip('+')}: expected {kind}; found {merged[2]}; mend it, or leave it out"
+    if unsupported := re.search(r"Unsupported interpolation type (\w+)", text):
+        return (
+            "expected a value, a key of the configuration as in ${z}, or, outside of system, a fact of the"
+            f" system as in ${{fact:size}}; found ${{{unsupported[1]}:...}}; mend it"
+        )
     if "Ambiguous value" in text:
         found = text.split("'")[1]
         return (

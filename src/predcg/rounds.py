@@ -12,12 +12,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from predcg.batch import Batch, Data
-from predcg.config import Parts, build
 from predcg.errors import InputError, NonFiniteError
 from predcg.files import clear, read_json, write_json
 from predcg.folder import ROUNDS, begin, withdraw
 from predcg.messages import short_of_memory
 from predcg.model import Model
+from predcg.parts import Parts, build
 from predcg.posteriors import WeightPosterior
 from predcg.systems import System
 from predcg.systems.trajectory import write_frame

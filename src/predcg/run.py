@@ -10,10 +10,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from predcg.batch import Data
-from predcg.config import Parts, build, construct
 from predcg.files import alone, read_json, write_json
 from predcg.folder import finish, is_finished
 from predcg.loading import load
+from predcg.parts import Parts, build, construct
 from predcg.report import FAILED, draw, final_beta, weigh
 from predcg.results import bounds, parted
 from predcg.rounds import Round, acquire, learnt, rehearse, renew, train

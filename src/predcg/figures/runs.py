@@ -23,7 +23,7 @@ HAD = {
     "posterior": "a posterior; choose posterior=laplace",
     "snapshots": "snapshots; choose snapshots=<steps>",
     "draws": "weighted draws; choose an objective of the energy, such as objective=reverse_kl",
-    "adaptive": "adaptive tempering; choose experiment=schoberl2019/double_well",
+    "adaptive": "adaptive tempering; choose callbacks=[adaptive_tempering]",
     "ladder": "a ladder of temperatures; choose acquisition=simulate sampler=replica_exchange",
     "claim": "the runs that a claim names; draw it with predcg-draw <paper>/<figure>",
 }

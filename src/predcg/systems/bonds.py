@@ -7,8 +7,8 @@ import mdtraj
 import numpy as np
 
 from predcg.errors import InputError
+from predcg.systems.atoms import neighbours
 from predcg.systems.particles import bonds
-from predcg.systems.structure import neighbours
 from predcg.systems.system import System
 
 log = logging.getLogger(__name__)

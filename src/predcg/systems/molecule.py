@@ -15,11 +15,12 @@ from torch.autograd.function import once_differentiable
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
 from predcg.ranges import Parallel, PositiveFloat
+from predcg.systems.atoms import alpha_carbons, frame_atoms, heavy_atoms, phi_psi_names, phi_psi_of
 from predcg.systems.bridge import Bridge
 from predcg.systems.code import paths
 from predcg.systems.forcefield import Batched
 from predcg.systems.peptide import build
-from predcg.systems.structure import frame_atoms, parametrise, phi_psi_names, phi_psi_of, read_pdb
+from predcg.systems.structure import parametrise, read_pdb
 from predcg.systems.system import System
 from predcg.systems.worker import fastest
 from predcg.systems.zmatrix import zmatrix
@@ -53,6 +54,11 @@ class Molecule(System):
     >>> ala2.size, ala2(ala2.start(1)).shape
     (66, torch.Size([1]))
     """
+
+    facts = (
+        *System.facts,
+        *("alpha_carbons", "atom_masses", "frame_atoms", "heavy_atoms", "phi_psi", "reference", "zmatrix"),
+    )
 
     def __init__(
         self,
@@ -155,9 +161,34 @@ class Molecule(System):
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self.kt} {openmm.XmlSerializer.serialize(self.openmm_system)}".encode()).hexdigest()
 
+    @property
+    def alpha_carbons(self) -> list[int]:
+        """See systems.atoms."""
+        return alpha_carbons(self.topology)
+
+    @property
+    def heavy_atoms(self) -> list[int]:
+        """See systems.atoms."""
+        return heavy_atoms(self.topology)
+
+    @property
+    def phi_psi(self) -> list[list[int]] | None:
+        """Atoms of φ and of ψ of the residue that `backbone` is of; None where no residue has both."""
+        return self.backbone.indices.tolist() if self.backbone else None
+
+    @property
+    def atom_masses(self) -> Tensor:
+        """One mass per atom, (n_atoms,), g/mol."""
+        return self.masses[::3]
+
+    @property
+    def reference(self) -> Tensor:
+        """The first model, (D,), nm."""
+        return self.models[0]
+
     @cached_property
     def zmatrix(self) -> dict[str, list]:
-        """See systems.zmatrix; in the frame of `frame`, and with the handedness of the first model. Raises InputError
+        """See systems.zmatrix; in the frame of `frame_atoms`, with the handedness of the first model. Raises InputError
         where there is no frame.
         """
         if self.frame_atoms is None:

@@ -19,10 +19,12 @@ class System(nn.Module, ABC):
         kt: kT in kJ/mol for molecules, 1 in reduced units; makes accelerations of gradients of u.
         masses: one per coordinate, (D,), g/mol for molecules, 1 in reduced units.
         basins: names of the metastable states that `label` numbers.
+        facts: names of attributes that a configuration may refer to, as ${fact:masses}.
         evaluations: how many configurations had their energy evaluated, in all.
     """
 
     basins: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ("masses", "size")
     kt: float = 1.0
 
     def __init__(self, size: int):

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from predcg.errors import InputError
 from predcg.observables import Dihedrals
+from predcg.systems.atoms import bonded
 from predcg.systems.particles import plain
-from predcg.systems.structure import bonded
 
 # KJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our
 # choice.
