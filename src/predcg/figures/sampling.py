@@ -20,21 +20,22 @@ def ladder(runs: list[Run], bins: int = 64) -> tuple[Figure, dict[str, float]]:
     give. Errors are those of block means. The rare basin is 0 < φ < 2 rad.
     """
     kelvin, found, energies, single, numbers = measured(runs, bins)
+    torsions = runs[0].system.torsions
     figure, (left, middle, right) = new(3, width=3.4)
     with np.errstate(divide="ignore"):
         surface = -np.log(found[0] / found[0].max())
     image = left.imshow(surface.T, origin="lower", extent=[-180, 180, -180, 180], vmax=7, cmap="viridis_r")
     figure.colorbar(image, ax=left, label="free energy (kT)", shrink=0.8)
     left.set(
-        xlabel=f"{exchanges[0][0].torsions[0]} (degrees)",
-        ylabel=f"{exchanges[0][0].torsions[1]} (degrees)",
+        xlabel=f"{torsions[0]} (degrees)",
+        ylabel=f"{torsions[1]} (degrees)",
         xticks=[-180, 0, 180],
         yticks=[-180, 0, 180],
         title=f"{kelvin:.0f} K",
     )
     centres = (np.arange(bins) + 0.5) * 360 / bins - 180
     for count, style in zip(found, ("-", ":"), strict=False):
-        for axis, (name, colour) in enumerate(zip(exchanges[0][0].torsions, (DATA, MODEL), strict=True)):
+        for axis, (name, colour) in enumerate(zip(torsions, (DATA, MODEL), strict=True)):
             middle.semilogy(
                 centres,
                 count.sum(1 - axis) / count.sum(),
