@@ -18,7 +18,8 @@ from predcg.densities import (
 )
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
-from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, Sum
+from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, FreeEnergyRegression, Sum
+from predcg.objectives.regression import _labels
 from predcg.observables import Combinations
 from predcg.systems import Harmonic
 from predcg.transforms import Matrix
@@ -317,3 +318,67 @@ def test_splines_are_asked_for():
     model.latent = FreeEnergyNetworks(1, [-6.0], [6.0])
     with pytest.raises(InputError, match="FreeEnergyMatching fits splines; found latent FreeEnergyNetworks; choose"):
         FreeEnergyMatching()(model, Harmonic(SYSTEM), asked(1))
+
+
+# Regression
+
+
+def test_labels_are_logarithms_of_mean_clipped_weights_of_the_latest_draws():
+    """Place by place, in plain Python."""
+    z = torch.tensor([[0.5], [-1.0], [2.0]])[torch.randint(3, (60,))]
+    log_w = torch.randn(60, dtype=torch.float64)
+    log_w[z[:, 0] == 2.0] = -math.inf
+    places, labels = _labels(z, log_w, latest=7, clipped=2)
+    assert places.flatten().tolist() == [-1.0, 0.5]
+    for place, label in zip(places.flatten().tolist(), labels.tolist(), strict=True):
+        weights = sorted(math.exp(w) for w in log_w[z[:, 0] == place].tolist()[-7:])
+        weights[-1] = weights[-2]
+        assert label == pytest.approx(-math.log(sum(weights) / 7))
+    few, (label,) = _labels(torch.zeros(2, 1), torch.tensor([0.0, 1.0]).double(), latest=7, clipped=3)
+    assert len(few) == 1 and label.item() == pytest.approx(-math.log((1 + math.e) / 2))
+
+
+def networks(**more) -> Model:
+    model = model_of()
+    model.latent = FreeEnergyNetworks(1, [-6.0], [6.0], **{"members": 4, "hidden": [16]} | more)
+    return model
+
+
+def test_the_loss_of_the_regression_is_the_mean_square_in_each_members_bag():
+    objective, model, one = FreeEnergyRegression(batch_size=5000, every=10), networks(), weighed(40, 0.5, batches=1)[0]
+    objective.observe(one)
+    loss = objective(model, Harmonic(SYSTEM), asked(1)).loss
+    assert model.latent.level == pytest.approx(objective.labels.mean().item(), abs=1e-5)
+    square = (model.latent.members(objective.places) - objective.labels).square()
+    assert loss.item() == pytest.approx((objective.bags.T * square).mean(1).sum().item(), rel=0.1)
+    assert objective.bags.mean().item() == pytest.approx(1, abs=0.3) and set(objective.bags.unique().tolist()) > {0, 1}
+    (gradient,) = torch.autograd.grad(loss, model.latent.weights[0])
+    assert gradient.flatten(1).any(1).all()
+    # Those in the bags stay there when further places come.
+    places, bags = objective.places.clone(), objective.bags.clone()
+    objective.observe(weighed(40, 0.5, batches=1)[0])
+    for _ in range(10):
+        objective(model, Harmonic(SYSTEM), asked(1))
+    there = (objective.places.unsqueeze(1) == places).all(-1)
+    assert len(objective.places) == 80 and torch.equal(objective.bags[there.any(1)], bags)
+
+
+def test_the_regression_learns_the_free_energy():
+    objective, model = FreeEnergyRegression(), networks(hidden=[32, 32])
+    z = (8 * torch.rand(60, 1) - 4).repeat(30, 1)
+    noise = 0.2 * torch.randn(len(z), dtype=torch.float64)
+    objective.observe(Evaluated(z, torch.zeros(len(z), 2), noise - exact(z).double()))
+    optimizer = torch.optim.Adam(model.latent.parameters(), 1e-2)
+    for _ in range(400):
+        optimizer.zero_grad()
+        objective(model, Harmonic(SYSTEM), asked(1)).loss.backward()
+        optimizer.step()
+    near = GRID[(GRID.abs() < 3.5)[:, 0]]
+    assert (model.latent.potential(near) - exact(near)).abs().max() < 0.25
+
+
+def test_networks_are_asked_for():
+    with pytest.raises(InputError, match="trains networks; found latent FreeEnergySplines; choose"):
+        FreeEnergyRegression()(model_of(), Harmonic(SYSTEM), asked(1))
+    with pytest.raises(InputError, match="objective.latest: expected at least 1; found 0"):
+        FreeEnergyRegression(latest=0)

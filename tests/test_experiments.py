@@ -42,7 +42,7 @@ def small(experiment: str) -> list[str]:
     """
     cfg = compose([f"experiment={experiment}"])
     blocks = 5 * cfg.acquisition.get("blocks", 1)
-    least = {"frames": 4 * blocks, "test_frames": 4 * blocks, "replicas": 5}
+    least = {"frames": 4 * blocks, "test_frames": 4 * blocks, "replicas": 5, "queries": 8, "uniform": 8, "most": 20}
     if cfg.acquisition.get("first") is not None:
         least["first"] = 4 * blocks
     sizes = {f"acquisition.{name}": value for name, value in least.items() if name in cfg.acquisition}
@@ -53,9 +53,9 @@ def small(experiment: str) -> list[str]:
     }
     if "bounds" in cfg.callbacks:
         sizes["++callbacks.bounds.draws"] = 50
-    return [
-        f"{name}={value}" for name, value in (sizes | ({"steps": 1, "epoch_steps": 1} if cfg.steps else {})).items()
-    ]
+    sizes |= {"rounds": 2} if cfg.rounds > 1 else {}
+    sizes |= {"steps": 1, "epoch_steps": 1} if cfg.steps else {}
+    return [f"{name}={value}" for name, value in sizes.items()]
 
 
 def smaller(figure):
@@ -127,7 +127,8 @@ def check_weights(figure, repeated, weighted, monkeypatch):
             torch.manual_seed(0)
             drawn.append(figure([run]))
     (_, known), (picture, found) = drawn
-    uneven = {"effective_frames_training", "effective_frames_held_out"} if len(weighted.data.train) else set()
+    parts = zip(("training", "held_out"), weighted.data, strict=True)
+    uneven = {f"effective_frames_{name}" for name, frames in parts if len(frames)}
     assert found.keys() - known.keys() == uneven
     assert ("effective sample size of" in picture.axes[0].get_title()) == bool(uneven)
     for name, value in known.items():

@@ -14,6 +14,7 @@ from predcg.batch import Batch
 from predcg.densities import (
     Completing,
     Density,
+    FreeEnergyNetworks,
     FreeEnergySplines,
     FreeScale,
     GaussianMLP,
@@ -36,6 +37,7 @@ from predcg.objectives import (
     ExactEM,
     ForwardKL,
     FreeEnergyMatching,
+    FreeEnergyRegression,
     Mixed,
     Objective,
     RelativeEntropy,
@@ -449,9 +451,9 @@ def real_case(objective: Objective):
     return objective, Linear().model(), Harmonic([1.2]), Batch.of(torch.randn(12, 1))
 
 
-def conditional_case(objective: Objective):
+def conditional_case(objective: Objective, networks: bool = False):
     decoder = Completing(1, 2, partial(SinhArcsinh, hidden=[4], activations=["Tanh"]), Matrix([[1.0, -1.0]], 2))
-    latent = FreeEnergySplines(1, [-3.0], [3.0], [8])
+    latent = FreeEnergyNetworks(1, [-3.0], [3.0]) if networks else FreeEnergySplines(1, [-3.0], [3.0], [8])
     model, z = Model(latent, decoder, Observed(Combinations([[1.0, -1.0]]))), torch.rand(12, 1)
     return objective, model, Harmonic([1.0, 2.0]), Batch(torch.zeros(12, 2), z=z)
 
@@ -467,6 +469,7 @@ CASES = {
     "conditional": lambda: conditional_case(ConditionalKL(every=4, replayed=16)),
     "conditional_source": lambda: conditional_case(ConditionalKL(every=1)),
     "matching": lambda: conditional_case(FreeEnergyMatching()),
+    "regression": lambda: conditional_case(FreeEnergyRegression(), networks=True),
     "conditional_sum": lambda: conditional_case(
         Sum({"decoder": ConditionalKL(every=4), "latent": FreeEnergyMatching()}, {"decoder": 1.0, "latent": 1.0})
     ),

@@ -6,6 +6,7 @@ from predcg.objectives.free_energy import FreeEnergyMatching
 from predcg.objectives.kl import ForwardKL
 from predcg.objectives.objective import Evaluated, Objective, Terms
 from predcg.objectives.recording import Recording
+from predcg.objectives.regression import FreeEnergyRegression
 from predcg.objectives.relative_entropy import RelativeEntropy
 from predcg.objectives.replay import Replay
 from predcg.objectives.reverse import ReverseKL
@@ -18,6 +19,7 @@ __all__ = [
     "ExactEM",
     "ForwardKL",
     "FreeEnergyMatching",
+    "FreeEnergyRegression",
     "Mixed",
     "Objective",
     "Recording",
