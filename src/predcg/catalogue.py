@@ -88,7 +88,7 @@ def description(file: Path) -> str:
 
 def help_page() -> str:
     """What `predcg --help` prints."""
-    from importlib.metadata import version  # not always needed, and not for nothing
+    from importlib.metadata import version  # It is not always needed, and takes time.
 
     wide = shutil.get_terminal_size((150, 0)).columns
     options = [(f"  {group:<13} ", ", ".join(found)) for group, found in groups().items()]

@@ -35,7 +35,7 @@ def main() -> None:
     _tell(help_page, experiments)
     _complete_experiment(experiments)
     _house()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, and they become one line here.
     try:
         sys.argv[1:] = readable(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name="config")(_job)()
@@ -134,7 +134,7 @@ def _job(cfg: DictConfig) -> None:
             )
     except (*OURS, OSError) as reason:
         if HydraConfig.get().mode != RunMode.RUN:
-            raise  # in a sweep Hydra says which job it was
+            raise  # In a sweep Hydra says which job it was.
         _end("predcg", reason)
 
 

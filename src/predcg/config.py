@@ -24,7 +24,7 @@ from predcg.schema import check, make_lists
 
 log = logging.getLogger(__name__)
 
-# What a configuration may name: constructing any of these cannot run code or read files of the configuration's choice.
+# A configuration may name these: constructing any of them cannot run code or read files of its choice.
 ALLOWED = ("predcg.", "torch.optim.", "torch.nn.", "pytorch_lightning.", "zuko.")
 
 
@@ -46,7 +46,8 @@ def compose(overrides: list[str]) -> DictConfig:
 def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     """Fill in name, tags and folder from what was chosen, check every `_target_`; Hydra's own node is left behind."""
     chosen = hydra_node.runtime.choices
-    task = OmegaConf.to_container(hydra_node.overrides.task)  # as written: to read one would resolve what it refers to
+    # They are taken as written: to read one would resolve what it refers to.
+    task = OmegaConf.to_container(hydra_node.overrides.task)
     overrides = label(task, besides=hydra_node.job.config.override_dirname.exclude_keys)
     if chosen["experiment"].startswith("molecule/"):
         overrides = _of_molecule(cfg.system, hydra_node, task)
@@ -79,7 +80,8 @@ def check_sizes(cfg: DictConfig) -> None:
         for name, key in sizes.items():
             try:
                 found = cfg[role].get(name, cfg[key])
-            except OmegaConfBaseException:  # a fact, filled in later, or what another group lacks, told by it
+            # It is a fact, filled in later, or what another group lacks, which is told there.
+            except OmegaConfBaseException:
                 continue
             if None not in (found, cfg[key]) and found != cfg[key]:
                 raise InputError(
@@ -117,7 +119,7 @@ def forget(cfg: DictConfig, overrides: list[str], groups: Mapping[str, str]) -> 
 
     What the command line sets itself stays, and is refused by the constructor.
     """
-    groups = {*groups, *offered()}  # Hydra's choices lack those of which several were chosen
+    groups = {*groups, *offered()}  # Hydra's choices lack groups of which several options were chosen.
     given = {override.partition("=")[0].lstrip("+") for override in overrides} - groups
     for override in overrides:
         group, _, option = override.partition("=")

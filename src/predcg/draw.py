@@ -68,7 +68,7 @@ def draw_all(names: list[str], overrides: list[str]) -> bool:
         )
     chosen, met = names or listing(folder), []
     for name in chosen:
-        claim(folder, name)  # refused before any is drawn
+        claim(folder, name)  # A claim that cannot be drawn is refused before any is drawn.
     try:
         for name in chosen:
             result = None if names or overrides else kept(folder, name)
@@ -93,7 +93,8 @@ def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
     content = claim(shipped("experiments"), name)
     if content["figure"] not in figures.__all__:
         raise InputError(f"{unknown('figure', content['figure'], figures.__all__)}; mend {name}.yaml")
-    configurations = [compose([*entry, *overrides]) for entry in expand(content["runs"])]  # refused before any is run
+    # What cannot be composed is refused before anything is run.
+    configurations = [compose([*entry, *overrides]) for entry in expand(content["runs"])]
     folders = [run(cfg) for cfg in configurations]
     began = time.perf_counter()
     finished = [load(folder) for folder in folders]

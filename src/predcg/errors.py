@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # help, and a refusal of the command line, do not wait for torch
+if TYPE_CHECKING:  # Help, and a refusal of the command line, do not wait for torch.
     from torch import Tensor
 
 
@@ -26,6 +26,6 @@ class NonFiniteError(FloatingPointError):
     The command line writes the configuration into the run folder, prints one line, and exits with code 1.
     """
 
-    def __init__(self, reason: str, x: "Tensor | None" = None):  # the default is for pickle
+    def __init__(self, reason: str, x: "Tensor | None" = None):  # The default is for pickle.
         super().__init__(reason)
         self.x = x

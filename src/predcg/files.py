@@ -37,7 +37,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as reason:
-        if reason.filename is None:  # as where the disk is full
+        if reason.filename is None:  # So it is where the disk is full.
             reason.filename = str(path)
         raise
     finally:
@@ -54,7 +54,7 @@ def write_tensors(path: Path, content: dict) -> None:
     """Write tensors and plain Python in torch's format, atomically. Raises OSError on a full disk, where torch, writing
     by itself, raises what names no cause.
     """
-    import torch  # help, which needs this module, does not wait for it
+    import torch  # Help, which needs this module, does not wait for torch.
 
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -107,7 +107,7 @@ def locked(path: Path, what: str = "") -> Iterator[None]:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Be the only process of this machine that works in a folder, which need not be there yet; another one waits."""
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # the first of several that work together has it
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # The first of several that work together has the lock.
         yield
         return
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]

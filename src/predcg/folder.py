@@ -17,12 +17,12 @@ from predcg.files import atomic, read_json, write_json
 from predcg.inputs import COPIES, INPUTS, contents, keep, recorded
 from predcg.provenance import commit
 
-# What may differ between two calls of one run.
+# These keys may differ between two calls of one run.
 IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures", "rounds"}
-# What runs did before there was a key for it.
+# This is what runs did before there was a key for it.
 SINCE = {"checkpoint": "last", "snapshots": None, "rounds": 1, "past": None, "reset": [], "stop": {}}
-ROUNDS = "rounds"  # of a run folder: its part with the second round and those after it
-# That every configuration of a run has.
+ROUNDS = "rounds"  # The part of a run folder with the second round and those after it.
+# Every configuration of a run has these keys.
 NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}
 # What configurations of earlier versions call otherwise.
 RENAMED = {"predcg.acquisitions.Nothing": "predcg.acquisitions.NoData"}
@@ -72,7 +72,7 @@ def is_finished(folder: Path, resolved: dict) -> bool:
         )
     finished = (folder / "finished").exists()
     if finished and (asked <= there["rounds"] or read_json(folder / "summary.json").get("rounds", 1) < there["rounds"]):
-        return True  # as many as are asked for, or ended by itself before
+        return True  # There are as many as are asked for, or it ended by itself before.
     (folder / "finished").unlink(missing_ok=True)
     if asked != there["rounds"]:
         _configure(folder, there | {"rounds": asked})
@@ -108,7 +108,7 @@ def begin(folder: Path, resolved: dict) -> Path:
     """Write configuration and input files into an empty folder, or into that of a run which is replaced by force;
     return the topmost folder made.
     """
-    if resolved["force"] and folder.exists():  # a run folder: is_finished has refused any other
+    if resolved["force"] and folder.exists():  # It is a run folder: is_finished has refused any other.
         shutil.rmtree(folder)
     made = folder
     while not made.parent.exists():

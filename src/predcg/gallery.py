@@ -15,7 +15,7 @@ from predcg.messages import unknown
 
 RESERVED = {"folder", "force", "trust_code"}
 EXPECTED = dict.fromkeys(("value", "tolerance", "at_least", "at_most", "source"))
-WIDTH_PIXELS, SIZE_BYTES = 1000, 150_000  # at most, of a kept picture: it is a part of the checkout
+WIDTH_PIXELS, SIZE_BYTES = 1000, 150_000  # A kept picture is at most so large: it is a part of the checkout.
 
 
 def claim(folder: Path, name: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def keep(folder: Path, name: str, picture: Any, result: dict[str, Any]) -> None:
         while temporary.stat().st_size > SIZE_BYTES:
             dpi *= 0.8
             picture.savefig(temporary, dpi=dpi)
-    write_json(path, result)  # last: a result has a picture
+    write_json(path, result)  # The result comes last: one that is there has a picture.
 
 
 def kept(folder: Path, name: str) -> dict[str, Any] | None:

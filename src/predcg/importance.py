@@ -82,7 +82,7 @@ class Weighted(NamedTuple):
             write_trajectory(folder, system, self.x)
             with atomic(folder / "weights.txt") as temporary:
                 np.savetxt(temporary, w.numpy(), fmt="%.6g")
-        with atomic(folder / "draws.npz") as temporary:  # last: its presence means that all is whole
+        with atomic(folder / "draws.npz") as temporary:  # It comes last: its presence means that all is whole.
             np.savez(temporary, x=self.x.numpy(), w=w.to(self.x).numpy(), log_w=self.log_w.numpy())
 
     @classmethod
@@ -98,8 +98,8 @@ class Weighted(NamedTuple):
             return cls(torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["log_w"]))
 
 
-DRAWS = Path("draws")  # of a run folder: see Weighted.save
-CHUNK = 10_000  # draws at a time: with 32 latent draws each they fill some hundred MB
+DRAWS = Path("draws")  # The part of a run folder that Weighted.save writes.
+CHUNK = 10_000  # So many draws are made at a time: with 32 latent draws each they fill some hundred MB.
 
 
 @torch.no_grad()

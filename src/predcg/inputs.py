@@ -14,8 +14,9 @@ from typing import Any
 from predcg.errors import InputError
 from predcg.files import atomic, write_json
 
-INPUTS, COPIES = "inputs.json", "inputs"  # names and SHA-256 of all of them; copies of those of the system
-KEYS = {"pdb", "forcefield"}  # of a system, whose values are files: a sequence is none, even where a file has its name
+INPUTS, COPIES = "inputs.json", "inputs"  # Names and SHA-256 of all input files; copies of those of the system.
+# Values of these keys of a system are files: a sequence is none, even where a file has its name.
+KEYS = {"pdb", "forcefield"}
 
 
 def contents(resolved: dict) -> dict[str, str]:
@@ -103,10 +104,10 @@ def _parts(name: str) -> list[str]:
     a copy would not find it.
     """
     home, parts = os.path.dirname(name), [os.path.basename(name)]
-    for part in parts:  # grows while it is read
+    for part in parts:  # The list grows while it is read.
         try:
             root = etree.parse(os.path.join(home, part)).getroot() if part.endswith(".xml") else etree.Element("none")
-        except etree.ParseError:  # what OpenMM's own parser reads all the same
+        except etree.ParseError:  # OpenMM's own parser reads it all the same.
             continue
         beside = [
             os.path.normpath(os.path.join(os.path.dirname(part), include.attrib["file"]))

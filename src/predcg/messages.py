@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from predcg.catalogue import groups, listing, shipped
 
-LONGEST = 600  # characters of a message on the command line
+LONGEST = 600  # A message on the command line has at most so many characters.
 
 
 def short(text: str) -> str:
@@ -68,7 +68,8 @@ def explain(reason: Exception, overrides: Iterable[str] = ()) -> str:
     do.
     """
     cause, text = reason.__cause__, str(reason)
-    if isinstance(reason, OSError) and reason.errno:  # of the file system; some of Hydra's are OSErrors too
+    # It comes from the file system; some of Hydra's errors are OSErrors too, without a number.
+    if isinstance(reason, OSError) and reason.errno:
         return f"{text}; mend that, or choose another folder=...; the same command goes on where it was"
     if isinstance(reason, InstantiationException) and cause is not None:
         return short_of_memory(cause) or str(cause)

@@ -39,7 +39,7 @@ class Model(nn.Module):
         decoded = self.decoder(z)
         if decoded.has_rsample:
             x, log_p = sample_with_log_prob(decoded)
-        else:  # of a mixture: no slopes are needed here
+        else:  # A mixture cannot be reparametrised, and no slopes are needed here.
             x = decoded.sample()
             log_p = decoded.log_prob(x)
         return x, self.log_prob(x, samples, z) if z.shape[-1] else log_p

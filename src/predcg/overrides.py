@@ -13,8 +13,8 @@ from predcg.catalogue import groups, listing, shipped
 from predcg.errors import InputError
 from predcg.messages import unknown
 
-SEVERAL = {"callbacks"}  # groups of which a run may have more than one option
-LONGEST = 120  # characters of a folder's name without its hash: file systems end at 255 bytes
+SEVERAL = {"callbacks"}  # Of these groups a run may have more than one option.
+LONGEST = 120  # A folder's name without its hash has at most so many characters: file systems end at 255 bytes.
 
 
 def readable(arguments: list[str]) -> list[str]:
@@ -44,7 +44,7 @@ def _check_option(argument: str) -> None:
         return
     try:
         value = OverridesParser.create().parse_override(argument).value()
-    except HydraException:  # told where it is composed
+    except HydraException:  # This is told where it is composed.
         return
     for one in value.list if isinstance(value, ChoiceSweep) else [value]:
         for name in one if isinstance(one, list) and group in SEVERAL else [one]:
@@ -61,7 +61,7 @@ def _argument(argument: str) -> str:
     )
     parts, found = inside.split(","), []
     while parts:
-        # The longest that is there: a comma may belong to a name.
+        # The longest that is there is taken: a comma may belong to a name.
         taken = next((n for n in range(len(parts), 1, -1) if _there(",".join(parts[:n]))), 1)
         found.append(_value(",".join(parts[:taken])))
         parts = parts[taken:]
@@ -111,7 +111,7 @@ def label(overrides: list[str], besides: Collection[str]) -> str:
         if key.lstrip("+~").split(".")[0] not in besides:
             # `+key` makes what `key` sets: the same override, as far as both can be used.
             items.append(("without", f"~{key[1:]}") if key.startswith("~") else (key.lstrip("+"), value))
-    items.sort(key=lambda item: item[0])  # of the same key the last one counts: their order stays
+    items.sort(key=lambda item: item[0])  # Of the same key the last one counts, so that their order stays.
     name = "+".join(f"{key}-{value}" for key, value in items)
     if len(name) <= LONGEST and all(
         re.fullmatch(r"[\w.]+", key, re.ASCII) and re.fullmatch(r"[\w.-]*", value, re.ASCII) for key, value in items

@@ -70,7 +70,7 @@ def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
         "variables": parts.model.latent().event_shape[0] > 0,
         "weights": any(weight.ndim >= 2 for weight in parts.model.decoder.parameters()),
         "posterior": parts.posterior is not None,
-        "snapshots": cfg.get("snapshots") is not None,  # which run folders of earlier versions lack
+        "snapshots": cfg.get("snapshots") is not None,  # Run folders of earlier versions lack it.
         "draws": parts.objective.of_energy and cfg.steps > 0,
         "adaptive": any(isinstance(callback, AdaptiveTempering) for callback in parts.callbacks),
         "ladder": isinstance(parts.acquisition, Simulate) and isinstance(parts.sampler, ReplicaExchange),
@@ -104,10 +104,10 @@ def construct(cfg: DictConfig, key: str) -> Any:
     """Instantiate one node. Raises InputError with the node's name on anything that the constructor refuses."""
     try:
         made = instantiate(cfg[key], _convert_="all")
-        if isinstance(made, partial):  # called later, with more: its keywords can be checked now
+        if isinstance(made, partial):  # It is called later, with more; its keywords can be checked now.
             inspect.signature(made.func).bind_partial(**made.keywords)
         return made
-    except InterpolationKeyError as reason:  # of another group
+    except InterpolationKeyError as reason:  # The key belongs to another group.
         found = f"{str(reason).split(chr(39))[1]}, which is not there in this configuration"
         raise InputError(
             f"{key}: {cfg[key]._target_.split('.')[-1]} goes by {found}; choose another {key}, or what has it"

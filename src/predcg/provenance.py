@@ -10,7 +10,7 @@ from pathlib import Path
 
 def machine() -> str:
     """Processor, cores, GPU and the version of torch, for a title."""
-    import torch  # not for those who ask for a commit
+    import torch  # Those who ask for a commit do not wait for torch.
 
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None

@@ -12,10 +12,10 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Ge(0), Le(1)]  # [0, 1], as a share
 OpenUnitInterval = Annotated[float, Gt(0), Lt(1)]  # (0, 1), as a probability that is no certainty
-# Rad, of a wrapped normal: of a threefold angle it is 3 rad at most, to which the density is exact.
+# In rad, of a wrapped normal: that of a threefold angle is 3 rad at most, up to which the density is exact.
 Width = Annotated[float, Gt(0), Le(1)]
-Seed = Annotated[int, Ge(0), Le(2**31 - 1)]  # of torch, numpy and OpenMM alike
-Parallel = Annotated[int, Ge(1), Le(1024)]  # threads or processes
+Seed = Annotated[int, Ge(0), Le(2**31 - 1)]  # Torch, numpy and OpenMM take it alike.
+Parallel = Annotated[int, Ge(1), Le(1024)]  # Threads or processes.
 # Inverse temperature in units of the system's own, from nearly flat to the target.
 Beta = Annotated[float, Gt(0), Le(1)]
 GrowthFactor = Annotated[float, Gt(1)]

@@ -15,7 +15,7 @@ from predcg.objectives import Objective
 from predcg.results import Run
 
 log = logging.getLogger(__name__)
-FAILED = "_failed"  # ends the name of what could not be done, in a summary
+FAILED = "_failed"  # In a summary it ends the name of what could not be done.
 
 
 def weigh(finished: Run, folder: Path, draws: int = 10_000, samples: int = 15) -> dict[str, float]:

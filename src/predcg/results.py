@@ -17,9 +17,9 @@ from predcg.priors import Prior
 from predcg.systems import System
 from predcg.systems.trajectory import configurations
 
-SNAPSHOTS = "snapshots"  # of a run folder: its part with step=<n>.pt
-APART = 0.1  # nat per coordinate: a held-out bound that lies further below that of training is told; our choice
-AVERAGED = 10  # minibatches at most in the bound of training
+SNAPSHOTS = "snapshots"  # The part of a run folder with step=<n>.pt.
+APART = 0.1  # In nat per coordinate: a held-out bound that lies further below that of training is told; our choice.
+AVERAGED = 10  # The bound of training is a mean of at most so many minibatches.
 
 
 class Snapshot(NamedTuple):
@@ -118,7 +118,7 @@ def bounds(run: Run) -> dict[str, float]:
     its highest at β = 1, and best_step, where that was.
     """
     training = [row["train/bound"] for row in run.history if "train/bound" in row and row["step"] <= run.step]
-    training = training[len(training) // 2 :][-AVERAGED:]  # a start is far below
+    training = training[len(training) // 2 :][-AVERAGED:]  # The start is far below.
     if not training:
         return {}
     numbers = {"checkpoint_step": run.step, "bound_training": sum(training) / len(training)}

@@ -25,7 +25,7 @@ from predcg.training import BEST, LAST, Later, Training, fit, read_checkpoint
 
 log = logging.getLogger(__name__)
 POSTERIOR = "posterior.npz"
-COST = "data/cost.json"  # of all data so far and of the trainings before, in energy evaluations
+COST = "data/cost.json"  # It holds what all data so far and the trainings before have cost, in energy evaluations.
 
 
 class Round(NamedTuple):
@@ -69,7 +69,7 @@ def acquire(cfg: DictConfig, here: Round, parts: Parts, model: Model, past: Sequ
     data = None if cfg.force and here.number == 1 else Data.load(here.folder / "data")
     if data is not None:
         clear(here.folder)
-        if (here.folder / COST).exists():  # which run folders of earlier versions lack
+        if (here.folder / COST).exists():  # Run folders of earlier versions lack it.
             parts.system.evaluations.fill_(read_json(here.folder / COST)["energy_evaluations"])
         return data
     torch.manual_seed(here.seed(cfg.seed))
@@ -178,7 +178,7 @@ def train(
     state = read_checkpoint(checkpoint_file(here.folder, cfg.checkpoint))["state_dict"]
     module.load_state_dict({name: value for name, value in state.items() if name.startswith("model.")}, strict=False)
     if parts.posterior:
-        torch.manual_seed(here.seed(cfg.seed))  # of one that is sampled: the same after a resume
+        torch.manual_seed(here.seed(cfg.seed))  # A posterior that is sampled is the same after a resume.
         if weights := infer(parts, data.train):
             weights.save(here.folder / POSTERIOR)
     return module
@@ -233,7 +233,7 @@ def rehearse(parts: Parts, batch: Batch | None = None) -> None:
             f" deterministic one (found {roles})"
         )
     parts.objective.train()
-    parts.system.evaluations.fill_(before)  # a rehearsal is no part of the run: a resumed one has more of them
+    parts.system.evaluations.fill_(before)  # A rehearsal is no part of the run: a resumed one has more of them.
 
 
 def _possible(parts: Parts, name: str, frames: Batch) -> Batch:

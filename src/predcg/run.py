@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> Path:
     """
     began, folder = time.perf_counter(), Path(cfg.folder)
     os.environ.setdefault("WANDB_SILENT", "true")
-    # Seconds: on a busy machine its process needs more than its own 30 to start.
+    # In seconds: on a busy machine its process needs more than its own 30 to start.
     os.environ.setdefault("WANDB__SERVICE_WAIT", "180")
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
@@ -57,7 +57,7 @@ def run(cfg: DictConfig) -> Path:
                 _report(logger, folder, summary)
         finally:
             for logger in loggers:
-                if getattr(logger, "_experiment", None) is not None:  # to ask for it would begin one
+                if getattr(logger, "_experiment", None) is not None:  # To ask for it would begin one.
                     getattr(logger.experiment, "finish", lambda: None)()
         finish(folder, resolved, summary)
     log.info("finished: %s", folder)
@@ -73,10 +73,10 @@ def _go_round(cfg: DictConfig, parts: Parts, resolved: dict, loggers: Sequence) 
     model, before, module = parts.model, None, None
     for number in range(1, cfg.rounds + 1):
         here = Round.of(Path(cfg.folder), number)
-        if number > 1:  # nothing survives a round unnoticed
+        if number > 1:  # Nothing survives a round unnoticed.
             parts = renew(cfg, here, parts.system)
         past.append(acquire(cfg, here, parts, model, past, resolved))
-        # Whether or not there was a simulation before: compiled code has other last digits.
+        # This is so whether or not there was a simulation before: compiled code has other last digits.
         parts.system.expect(round(cfg.rounds * cfg.steps * parts.objective.cost(cfg.batch_size)))
         module = train(cfg, here, parts, before, learnt(past, cfg.past), loggers)
         before, model = module.state_dict(), module.model.eval()
@@ -123,7 +123,7 @@ def _results(cfg: DictConfig, module: Training) -> dict[str, float]:
         summary |= weigh(finished, finished.folder)
     weighed = int(finished.system.evaluations) - before
     summary |= draw(finished, cfg.figures, folder / "figures")
-    summary["energy_evaluations"] = int(module.system.evaluations) + weighed  # those of figures are not counted
+    summary["energy_evaluations"] = int(module.system.evaluations) + weighed  # Those of figures are not counted.
     summary |= final_beta(objective) if cfg.steps else {}
     if dropped := sum(int(part.dropped_samples) for part in objective.modules() if hasattr(part, "dropped_samples")):
         summary["dropped_samples"] = dropped

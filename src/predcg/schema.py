@@ -30,7 +30,7 @@ WORDS = {
     Any: "anything",
     dict: "a mapping",
 }
-HANDED_ON = {"WandbLogger": "wandb.init"}  # where a constructor's further keywords go
+HANDED_ON = {"WandbLogger": "wandb.init"}  # Here a constructor's further keywords go.
 SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
@@ -111,7 +111,7 @@ def check_value(path: str, hint: Any, found: Any) -> None:
     predcg.errors.InputError: steps: expected a whole number >= 1 or null; found 1.5; mend it, or leave it out
     """
     try:
-        # As JSON, where an array is a tuple or a list, and text a path.
+        # It is read as JSON, where an array is a tuple or a list, and text a path.
         if (adapter := _adapter(hint)) is not None:
             adapter.validate_json(json.dumps(found), strict=True)
     except ValidationError as reason:
@@ -132,20 +132,20 @@ def values(cfg: DictConfig) -> Iterator[Value]:
     is not there yet.
     """
     settings = get_type_hints(Settings, include_extras=True)
-    for key in sorted(cfg, key=lambda key: key not in settings):  # settings first: others refer to them
+    for key in sorted(cfg, key=lambda key: key not in settings):  # Settings come first: others refer to them.
         yield from _values(cfg, key, key, settings.get(key, Node))
 
 
 def _values(parent: DictConfig | ListConfig, key: Any, path: str, hint: Any) -> Iterator[Value]:
-    if OmegaConf.is_missing(parent, key):  # the constructor says so
+    if OmegaConf.is_missing(parent, key):  # The constructor says so.
         return
     try:
         node = parent[key]
         found = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-        # Of one that holds nouns, what is there already is told about.
+        # Of one that holds further nodes, what is there already is told about.
         if OmegaConf.is_config(node) and not _holds_target(found):
             found = OmegaConf.to_container(node, resolve=True)
-    except OmegaConfBaseException:  # refers to what another group lacks, or to what is filled in later
+    except OmegaConfBaseException:  # It refers to what another group lacks, or to what is filled in later.
         return
     if found is None and OmegaConf.is_interpolation(parent, key):
         return
@@ -185,7 +185,7 @@ def _hint(target: Callable, annotation: Any) -> Any:
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         return get_type_hints(holder, vars(inspect.getmodule(inspect.unwrap(makes))), include_extras=True)["it"]
-    except NameError:  # a name that its library imports for type checkers only
+    except NameError:  # Its library imports this name for type checkers only.
         return Any
 
 
@@ -194,7 +194,7 @@ def _adapter(hint: Any) -> TypeAdapter | None:
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except (PydanticSchemaGenerationError, PydanticUserError):
-        # An annotation of another library that has no meaning at run time.
+        # Such an annotation of another library has no meaning at run time.
         return None
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-ENTRIES = 2**25  # of the largest set of transfer matrices: 32 sites that interact over 10, a quarter of a GB
-HELD = 40.0  # a field that holds a spin: the other direction has e^-80 of the weight
-CHAINS, RUNGS = 1000, 100  # of annealed importance sampling; our choice
+ENTRIES = 2**25  # The largest set of transfer matrices has so many: 32 sites that interact over 10, a quarter of a GB.
+HELD = 40.0  # Such a field holds a spin: the other direction has e^-80 of the weight.
+CHAINS, RUNGS = 1000, 100  # Annealed importance sampling has so many; our choice.
 
 
 class Spins(NamedTuple):
@@ -72,7 +72,7 @@ class Spins(NamedTuple):
         for factor in factors.unbind(-4)[::-1]:
             down, up = shares[-1].unflatten(-2, (1, -1, 2)).unbind(-2)
             share = (up * factor + down / factor).flatten(-3, -2)
-            # A constant for each chain, taken out and counted, so that long chains stay in range.
+            # A constant is taken out of each chain and counted, so that long chains stay in range.
             scales.append(share.detach().amax((-2, -1)))
             shares.append(share / scales[-1][..., None, None])
         log_scales = torch.stack(scales).log().cumsum(0)
@@ -122,7 +122,7 @@ class Spins(NamedTuple):
         field = self.field.expand(2, size, size).clone()
         field[:, held, held] += HELD * up_down
         spins = self._replace(field=field)
-        share = spins.log_z().softmax(0)  # of i up and down
+        share = spins.log_z().softmax(0)  # The shares are those of i up and down.
         products = ((share * up_down).unsqueeze(-1) * spins.means()).sum(0)
         return torch.stack([products.diagonal(lag).mean() for lag in range(1, size)])
 
@@ -196,13 +196,13 @@ class Spins(NamedTuple):
         """
         size, reach = self.field.shape[-1], len(self.pair)
         states = torch.arange(2**self.memory, device=self.field.device)
-        # The latest first.
+        # The latest comes first.
         before = torch.stack([(states >> k) % 2 for k in range(self.memory)], -1).to(self.field) * 2 - 1
         coupled = before[:, :reach] * self.pair.to(before)
         third = self.triple * before[:, 0] * before[:, 1] if self.memory > 1 else torch.zeros_like(before[:, 0])
         if self.periodic:
             h = coupled.sum(-1) + third
-        else:  # the first sites have fewer before them
+        else:  # The first sites have fewer before them.
             site = torch.arange(size, device=states.device).unsqueeze(-1)
             h = (site > torch.arange(reach, device=states.device)).to(before) @ coupled.T + (site > 1) * third
         return (self.field.unsqueeze(-1) + h).exp().unflatten(-1, (2, -1)).unsqueeze(-1)

@@ -46,7 +46,7 @@ class Resolved(Stop):
                 "stop: resolved reads the doubt of latent=free_energy; found latent"
                 f" {type(model.latent).__name__}; choose stop=none"
             )
-        model.latent.doubt(model.latent.cells()[0][:1])  # of one member there is none
+        model.latent.doubt(model.latent.cells()[0][:1])  # A single member has no doubt: this raises.
 
     def __call__(self, model: Model, past: Sequence[Data]) -> bool:
         z, _ = model.latent.cells()

@@ -152,5 +152,5 @@ def _towards_target(frames: Batch, system: System) -> Batch:
     for beta in frames.beta.unique():
         here = frames.beta == beta
         share = (-(1 - beta) * u[here]).softmax(0)
-        w[here] = share / share.square().sum()  # in all Kish's size: 1 each at β = 1
+        w[here] = share / share.square().sum()  # In all they weigh as much as Kish's size: 1 each at β = 1.
     return replace(frames, w=w.to(frames.w))

@@ -63,12 +63,12 @@ class Simulate(Acquisition):
     def acquire(
         self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
     ) -> Data:
-        in_basin(system, system.start(1), self.basin)  # an unknown basin is told before the simulation
+        in_basin(system, system.start(1), self.basin)  # An unknown basin is told before the simulation.
         per_block = (self.frames + self.test_frames) // (self.replicas * self.blocks)
         batch = self._simulate(system, sampler, per_block * self.blocks, folder)
-        if batch.beta is not None:  # a ladder of temperatures: the system's own is learnt from
+        if batch.beta is not None:  # Of a ladder of temperatures the system's own is learnt from.
             batch = batch.frames(batch.beta == 1)
-        # Earliest in their block first, over all replicas and blocks.
+        # Those earliest in their block come first, over all replicas and blocks.
         order = torch.arange(len(batch)).view(self.replicas, self.blocks, per_block).permute(2, 1, 0).flatten()
         train, test = batch.frames(order[: self.first]), batch.frames(order[self.frames :].sort().values)
         return Data(*(part.frames(in_basin(system, part.x, self.basin)) for part in (train, test)))
@@ -79,7 +79,7 @@ class Simulate(Acquisition):
             return sampler.run(system, start, frames)
         settings = f"{system.fingerprint()} {type(sampler).__name__} {sorted(vars(sampler).items())} {frames}"
         kept = self.kept / hashlib.sha256(settings.encode() + start.numpy().tobytes()).hexdigest()[:16]
-        with locked(kept.with_suffix(".lock")):  # of several runs that want it, one makes it
+        with locked(kept.with_suffix(".lock")):  # Of several runs that want it, one makes it.
             if (kept / "frames.npz").exists():
                 log.info("simulation: %s", kept)
             batch = sampler.run(system, start, frames, folder=kept)

@@ -17,7 +17,7 @@ def fine_magnetisation(latent: SpinChain, decoder: SpinBlocks | MajorityBlocks) 
 def fine_correlations(latent: SpinChain, decoder: SpinBlocks | MajorityBlocks) -> Tensor:
     """R_l = ⟨x_i x_{i+l}⟩ averaged over i, for l = 1 to n/2 of a ring, (n/2,), float64, likewise."""
     alone, together = decoder.alignment
-    # Of coarse spins up to half around the ring; the other half is its mirror image.
+    # Coarse spins up to half around the ring are enough; the other half is its mirror image.
     near = latent.spins().correlations()
     coarse = torch.cat([near, near.flip(0)[latent.size % 2 == 0 :]])
     apart = torch.cat([coarse.new_tensor([together]), alone**2 * coarse])

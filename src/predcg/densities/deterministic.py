@@ -48,7 +48,7 @@ class Observed(Density):
     tensor([2.])
     """
 
-    ROUNDING = 1e-4  # of what single precision makes of z on the way to x and back
+    ROUNDING = 1e-4  # Single precision changes z by less than this on the way to x and back.
 
     def __init__(self, observable: Observable):
         super().__init__()

@@ -23,7 +23,8 @@ from predcg.observables import Observable
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Width
 from predcg.transforms import Transform as Coordinates
 
-GAIN = 20.0  # of free parameters, whose steps would otherwise be small beside those of a network that shares its own
+# Free parameters are scaled by it: beside those of a network, which shares its own, their steps would be small.
+GAIN = 20.0
 HARMONICS = 3
 
 
@@ -81,7 +82,7 @@ class Flow(Conditional):
         periodic, rest = len(folds), self.outputs - len(folds)
         net = {"hidden_features": tuple(hidden), "activation": nn.SiLU}
         seen = 2 * HARMONICS * periodic + self.inputs
-        # φ, ψ, φ, ψ, ... of a chain: every second one is moved given the others.
+        # Torsions of a chain are φ, ψ, φ, ψ, ...: every second one is moved given the others.
         groups = [torch.arange(periodic) % 2 == parity for parity in range(min(periodic, 2))]
         self.angles = nn.ModuleList(
             _CircularCoupling(moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups
@@ -107,7 +108,7 @@ class Flow(Conditional):
                 self.mean[-1].weight[:periodic].mul_(2.5 * gain)
 
     def base(self, h: Tensor) -> Distribution:
-        if self.alone:  # one of the networks would have no input: they see a constant
+        if self.alone:  # One of the networks would have no input; they see a constant.
             h = h.new_ones((*h.shape[:-1], 1))
         return _Conditioned(h, self.outputs, self.folds, self._turned, self.rest)
 

@@ -13,9 +13,9 @@ from predcg.densities.splines import Splines
 from predcg.errors import InputError
 from predcg.ranges import PositiveFloat, PositiveInt
 
-CELLS = 8  # of quadrature and draws, per interval of splines
-FINE = {1: 256, 2: 128}  # of them along each of so many coordinates, where there are no intervals
-WALL = 30  # of which a side is so many widths
+CELLS = 8  # Quadrature and draws have so many cells per interval of splines.
+FINE = {1: 256, 2: 128}  # Where there are no intervals, there are so many along each of one or of two coordinates.
+WALL = 30  # A side of the box is so many widths of its wall.
 
 
 class FreeEnergy(EnergyBased):
@@ -126,7 +126,7 @@ class FreeEnergySplines(FreeEnergy):
         self.register_buffer("precision", precision, persistent=False)
         self.register_buffer("prior_draws", drawn @ vectors[:, 1:].T)
         self.register_buffer("theta", self.prior_draws.clone())
-        self.register_buffer("fitted", torch.zeros((), dtype=torch.long))  # to so many evaluations
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.long))  # F is fitted to so many evaluations.
 
     def inside(self, z: Tensor) -> Tensor:
         index, value = self.splines(z)

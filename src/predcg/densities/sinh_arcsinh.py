@@ -12,7 +12,7 @@ from predcg.observables import Observable
 from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.transforms import Transform
 
-NODES, SHARES = np.polynomial.hermite_e.hermegauss(40)  # of means over N(0, 1)
+NODES, SHARES = np.polynomial.hermite_e.hermegauss(40)  # Nodes and shares of means over N(0, 1).
 
 
 class SinhArcsinh(Conditional):

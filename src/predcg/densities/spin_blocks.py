@@ -144,7 +144,7 @@ class _OneFlip(Distribution):
     @torch.no_grad()
     def sample(self, shape: Size = ()) -> Tensor:
         c = self.c.expand(*shape, *self.c.shape).unsqueeze(-1)
-        flipped = torch.randint(self.block + 1, c.shape, device=c.device)  # the last: none
+        flipped = torch.randint(self.block + 1, c.shape, device=c.device)  # The last number stands for none.
         return torch.where(torch.arange(self.block, device=c.device) == flipped, -c, c).flatten(-2)
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from predcg.errors import InputError
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt
 from predcg.spins import Spins, free_spins
 
-SWEEPS = 200  # of Gibbs sampling from free spins, where a chain has no exact draws; our choice
+SWEEPS = 200  # Where a chain has no exact draws, so many sweeps begin from free spins; our choice.
 
 
 class SpinChain(EnergyBased):

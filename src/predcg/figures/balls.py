@@ -12,11 +12,11 @@ from predcg.systems import Molecule
 
 # After Corey, Pauling and Koltun; carbon darker than its usual grey is lighter on paper.
 COLOURS = {"H": "#f4f4f4", "C": "#6b6b6b", "N": "#3457d5", "O": "#d62a2a", "S": "#e3b92f", "P": "#e8822a"}
-BALL, STICK = 0.25, 0.0125  # of the van der Waals radius; nm
-EXTENT = 0.05  # of the largest ball, nm
-FOG = 0.5  # how far the farthest atom fades to white
-LIGHT = np.array([-0.35, 0.4])  # where on a ball the highlight is, in its radii
-# Rim to highlight; below 0 darker, above lighter.
+BALL, STICK = 0.25, 0.0125  # A ball has this share of the van der Waals radius; a stick is so many nm wide.
+EXTENT = 0.05  # The largest ball reaches so many nm.
+FOG = 0.5  # So far the farthest atom fades to white.
+LIGHT = np.array([-0.35, 0.4])  # Here on a ball is the highlight, in its radii.
+# Shades from rim to highlight: darker below 0, lighter above.
 SHADES = np.interp(np.linspace(0, 1, 9), [0, 0.35, 1], [-0.35, 0.0, 0.7])
 
 
@@ -35,7 +35,7 @@ def draw_molecule(axes: Axes, molecule: Molecule, r: np.ndarray, shown: list[int
         along = (r[j] - r[i]) / np.linalg.norm(r[j] - r[i])
         middle = 0.5 * (r[i] + radius[i] * along + r[j] - radius[j] * along)
         for atom, sign in ((i, 1), (j, -1)):
-            # On the ball, so that a stick towards the eye lies over it.
+            # A stick begins on the ball, so that one towards the eye lies over it.
             start = r[atom] + sign * 0.9 * radius[atom] * along
             pieces.append((0.5 * (start + middle)[2], _stick(start, middle), base[atom]))
     patches, colours = [], []

@@ -77,7 +77,7 @@ def _draw(
     seen: Callable[[np.ndarray], np.ndarray] = lambda density: density,
 ) -> None:
     low, high = np.quantile(seen(band.draws), LEVEL, axis=0, method="nearest")
-    ceiling = 100.0  # far above the axis, where a bin was never visited
+    ceiling = 100.0  # It is far above the axis, for bins that were never visited.
     axes.stairs(
         np.minimum(high, ceiling),
         band.edges,

@@ -16,7 +16,7 @@ from predcg.measures.weights import density
 from predcg.results import Run
 from predcg.systems import Molecule, System
 
-DEEPEST = 9  # kT of the scale
+DEEPEST = 9  # The scale ends at so many kT.
 FREE_ENERGY = f"free energy (kT)\ndarkest: {DEEPEST} and more, white: no frame"
 BEYOND = "bins at the ends hold what is beyond"
 

@@ -14,8 +14,8 @@ from predcg.measures.runs import states, variables
 from predcg.results import Run
 from predcg.systems import Molecule
 
-DOTS = 2000  # frames that are drawn, of all held out
-REACH = 4.0  # of the paths and maps, in standard deviations of p(z)
+DOTS = 2000  # So many of the held-out frames are drawn.
+REACH = 4.0  # Paths and maps reach so many standard deviations of p(z).
 TURN = {"ylim": (-180, 180), "yticks": range(-180, 181, 90)}
 
 
@@ -95,7 +95,8 @@ def dihedral_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         degrees = radians.rad2deg().numpy()
         image = axes.pcolormesh(axis, axis, degrees, cmap="twilight", vmin=-180, vmax=180, rasterized=True)
         for level in range(-180, 180, 45):
-            # Around each level by itself, so that the jump from 180 to -180 draws no line of its own.
+            # Contours are drawn around each level by itself, so that the jump from 180 to -180 draws no line of its
+            # own.
             above = (degrees - level + 180) % 360 - 180
             style = {"colors": "black" if abs(level) > 90 else "white", "linewidths": 1.6 if level == -180 else 0.7}
             axes.contour(axis, axis, np.where(abs(above) < 90, above, np.nan), levels=[0], **style)

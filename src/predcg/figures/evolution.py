@@ -15,7 +15,7 @@ from predcg.results import Run
 from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar
 
-SNAPSHOTS = 25  # at most
+SNAPSHOTS = 25  # At most so many snapshots are drawn.
 LABELS = {
     "mean_x1": "mean of x1",
     "sd_x1": "sd of x1",

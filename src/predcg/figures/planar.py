@@ -15,7 +15,7 @@ from predcg.results import Run
 from predcg.systems import DoubleWell
 from predcg.systems.planar import Planar
 
-BINS = 40  # per axis, as in the source
+BINS = 40  # There are so many per axis, as in the source.
 UNIT = "(reduced units)"
 
 

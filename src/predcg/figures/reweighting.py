@@ -16,7 +16,7 @@ from predcg.measures.weights import density
 from predcg.results import Run
 from predcg.systems import Molecule
 
-SPREAD = 10.0  # nat on either side of log Z that are drawn of the weights
+SPREAD = 10.0  # Weights are drawn up to so many nat on either side of log Z.
 
 
 @needs(Molecule, "training", "draws")

@@ -82,7 +82,7 @@ def _draw(axis: Axes, lines: dict[str, dict[int, float]], across: str, up: str, 
             label=form,
         )
     axis.set(xlabel=across, ylabel=up, title=title)
-    # Beside the lines there is no room.
+    # There is no room beside the lines.
     axis.legend(fontsize=6.5, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 

@@ -14,7 +14,7 @@ from predcg.measures.structures import largest_bond_error, methyl_hydrogens, pos
 from predcg.results import Run
 from predcg.systems import Molecule
 
-STOPS = 8  # z1 = -3.5, -2.5, ... 3.5, as Schöberl et al. 2019
+STOPS = 8  # z1 is -3.5, -2.5, ... 3.5, as in Schöberl et al. 2019.
 WIDTH_INCH = 12.0
 
 
@@ -38,7 +38,7 @@ def structure_strip(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     r = posed(x, molecule, shown)
     low, high = r[:, shown].amin((0, 1)).numpy() - EXTENT, r[:, shown].amax((0, 1)).numpy() + EXTENT
     cell = 1.08 * (high - low)[0]
-    line = 0.19 * cell * STOPS / WIDTH_INCH  # nm per line of text
+    line = 0.19 * cell * STOPS / WIDTH_INCH  # So many nm are a line of text.
     bottom, top = low[1] - 4.3 * line, high[1] + 1.5 * line
     figure, (axes,) = new(width=WIDTH_INCH, height=WIDTH_INCH * (top - bottom) / cell / STOPS + 0.3)
     for stop, positions in enumerate(r.numpy()):

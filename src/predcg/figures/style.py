@@ -23,7 +23,7 @@ STYLE = {
 }
 
 MODEL, DATA, EXACT = "#d1495b", "#30638e", "#222222"
-PALE = "#e3a3ab"  # of the model without weights, where both are shown
+PALE = "#e3a3ab"  # The colour of the model without weights, where both are shown.
 # α black, β-1 blue, β-2 red as in the source; what is in no basin stays grey.
 BASINS, NOWHERE = ("#111111", "#2a6fbb", "#d1495b", "#edae49", "#5f9e6e"), "#c4c4c4"
 

@@ -10,7 +10,7 @@ from predcg.measures.exact import rarest
 from predcg.results import Run
 from predcg.systems import System
 
-CHUNK = 50_000  # draws at a time
+CHUNK = 50_000  # So many draws are made at a time.
 
 
 def masses(system: System, drawn: Iterable[Tensor]) -> dict[str, float]:

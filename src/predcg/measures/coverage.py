@@ -17,7 +17,7 @@ from predcg.systems import Molecule
 from predcg.systems.chirality import census
 from predcg.transforms import InternalCoordinates
 
-BLOCKS = 32  # of the reference, in the order of its trajectories, for errors
+BLOCKS = 32  # For errors the reference is cut into so many blocks, in the order of its trajectories.
 BINS = 64
 
 

@@ -7,7 +7,7 @@ from predcg.measures.exact import along, equal, tempered
 from predcg.results import Run
 from predcg.systems import DoubleWell
 
-KERNEL = 0.15  # sd of the Gaussian that smooths the densities of the valley
+KERNEL = 0.15  # A Gaussian of this standard deviation smooths the densities of the valley.
 
 
 def stages(run: Run, most: int = 7) -> list[int]:

@@ -10,7 +10,7 @@ from predcg.errors import InputError
 from predcg.measures.runs import apart, grouped, mean_over_seeds
 from predcg.results import Run
 
-Curve = list[tuple[float, float]]  # means over seeds with their standard errors, along the field
+Curve = list[tuple[float, float]]  # Means over seeds with their standard errors, along the field.
 
 
 def over_field(runs: list[Run]) -> tuple[list[float], dict[tuple[str, bool], Curve], dict[str, float]]:

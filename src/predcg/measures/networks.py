@@ -44,7 +44,7 @@ def layers(density: Density, context: int, size: int) -> list[Row]:
         if through and not isinstance(density.features, Identity)
         else []
     )
-    behind = None  # the parent of the layer before, whose activation may follow
+    behind = None  # It is the parent of the layer before, whose activation may follow.
     for path, module in density.named_modules():
         parent, _, _ = path.rpartition(".")
         own = sum(p.numel() for p in module.parameters(recurse=False))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from predcg.results import Run
 
-SMALL = 1e-4  # below it a weight counts as switched off, as in the source
+SMALL = 1e-4  # A weight below it counts as switched off, as in the source.
 
 
 def active(run: Run) -> tuple[dict[str, Tensor], dict[str, float]]:

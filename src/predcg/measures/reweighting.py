@@ -40,7 +40,7 @@ def find(run: Run, samples: int = 32) -> Found:
     above = weighted.log_w[:0]
     if frames is not None:
         above = -frames.u - torch.cat([run.model.log_prob(x, samples) for x in frames.x.split(2000)])
-        if above.isfinite().all():  # a frame where the model has no density leaves no bound
+        if above.isfinite().all():  # A frame where the model has no density leaves no bound.
             numbers["log_z_upper"], numbers["log_z_upper_error"] = block_mean(frames, above)
     label = run.system.label(weighted.x)
     for index, name in enumerate(states(run.system)):

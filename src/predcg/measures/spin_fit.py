@@ -17,7 +17,7 @@ def fit(run: Run, told: int = 4) -> tuple[np.ndarray, np.ndarray, dict[str, floa
         numbers["agreement"] = agreement = run.model.decoder.agreement.item()
         if run.posterior is not None:
             spread = run.posterior.deviations()
-            # Of θ_cf from that of its logit, to first order.
+            # The deviation of θ_cf follows from that of its logit, to first order.
             spread[-1] *= agreement * (1 - agreement)
             numbers |= {f"{name}_error": error for name, error in zip(list(numbers), spread, strict=True)}
     numbers |= {"magnetisation": magnetisation(run), "magnetisation_exact": run.system.magnetisation()}

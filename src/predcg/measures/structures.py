@@ -58,7 +58,7 @@ def posed(x: Tensor, molecule: Molecule, shown: list[int]) -> Tensor:
     r = r - r[:, fixed].mean(1, keepdim=True)
     r = r @ rotation_onto(r[:, fixed], r[len(r) // 2, fixed])
     cloud = r[:, shown].flatten(0, 1)
-    across, up = torch.linalg.eigh(torch.cov(cloud.T)).eigenvectors.T[1:]  # the smallest variance first
+    across, up = torch.linalg.eigh(torch.cov(cloud.T)).eigenvectors.T[1:]  # Eigenvalues come smallest first.
     # The first atom stands above and to the left; the third axis follows, so that no molecule becomes its mirror image.
     first = r[:, 0].mean(0) - cloud.mean(0)
     up, across = up if first @ up > 0 else -up, across if first @ across < 0 else -across

@@ -17,7 +17,7 @@ from predcg.objectives.reverse import evaluated
 from predcg.ranges import PositiveInt
 from predcg.systems import System
 
-TOLERANCE = 1e-2  # of what single precision makes of z on the way to x and back, relative to max(1, |z|)
+TOLERANCE = 1e-2  # Single precision changes z by less than this on the way to x and back, relative to max(1, |z|).
 
 
 class ConditionalKL(Recording):

@@ -13,11 +13,11 @@ from predcg.objectives.objective import Evaluated, Terms
 from predcg.objectives.recording import Recording
 from predcg.systems import System
 
-SPREAD = (0.02, 50.0)  # between which the relative variance of the weights of a batch is believed
-ITERATIONS = 3  # of Newton's method after each new batch, from where the fit was
-FIRST = 30  # of them where there was none
-STEP = 3.0  # kT, the largest change of a coefficient in one iteration
-LARGEST = 30.0  # of log w + F: beyond it exp says nothing but "too high"
+SPREAD = (0.02, 50.0)  # The relative variance of the weights of a batch is believed between these.
+ITERATIONS = 3  # So many iterations of Newton's method follow each new batch, from where the fit was,
+FIRST = 30  # and so many where there was none.
+STEP = 3.0  # In kT: a coefficient changes at most by this in one iteration.
+LARGEST = 30.0  # Of log w + F: beyond it exp says nothing but "too high".
 
 
 class FreeEnergyMatching(Recording):
@@ -71,7 +71,7 @@ class FreeEnergyMatching(Recording):
         members, anew = len(latent.theta), not latent.fitted
         g = self.z.new_empty(len(self.z) - len(self.bootstrap), members).exponential_()
         self.record(bootstrap=g if members > 1 else torch.ones_like(g))
-        if anew:  # the level, which the prior leaves open
+        if anew:  # The prior leaves the level open.
             latent.theta += math.log(len(self.log_w)) - self.log_w.logsumexp(0) - latent.theta.mean(1, keepdim=True)
         cell = latent.box.cell(self.z, latent.counts)
         for _ in range(FIRST if anew else ITERATIONS):

@@ -56,8 +56,8 @@ class Replay(Objective):
         self.batch_size, self.frames, self.keep, self.every, self.samples = batch_size, frames, keep, every, samples
         self.register_buffer("x", torch.zeros(keep * frames, size))
         self.register_buffer("log_w", torch.full((keep * frames,), -torch.inf))
-        self.register_buffer("weighted_for", torch.zeros(()))  # the β of log_w
-        self.register_buffer("calls", torch.zeros((), dtype=torch.long))  # steps at this β
+        self.register_buffer("weighted_for", torch.zeros(()))  # It is the β of log_w.
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))  # It counts the steps at this β.
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         x, log_w = (

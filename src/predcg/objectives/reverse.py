@@ -59,11 +59,11 @@ class ReverseKL(Objective):
             # Left out of the mean alone, it would give every weight the gradient 0 · ∞: the others are drawn anew
             # without it.
             broken, z, log_latent = torch.cat([broken, x[~whole]]), z[whole], log_latent[whole]
-            if not len(z):  # raises
+            if not len(z):  # This raises.
                 self._count(broken)
             x, log_decoder = sample_with_log_prob(model.decoder(z))
         u, slope = evaluated(system, x, self.training)
-        length = torch.linalg.vector_norm(slope, dim=-1, dtype=torch.float64)  # squares leave float32
+        length = torch.linalg.vector_norm(slope, dim=-1, dtype=torch.float64)  # Squares would leave float32.
         finite = u.isfinite() & length.isfinite()
         lost = self._count(torch.cat([x[~finite], broken]))
         if lost:
@@ -92,7 +92,7 @@ class ReverseKL(Objective):
                 f" {self.dropped}",
                 lost[0].detach(),
             )
-        if self.training:  # not what rehearsal or validation has lost
+        if self.training:  # What rehearsal or validation has lost does not count.
             self.dropped_samples += len(lost)
         return len(lost)
 

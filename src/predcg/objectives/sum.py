@@ -38,7 +38,7 @@ class Sum(Objective):
         if min(weights.values(), default=0) < 0 or not any(weights.values()):
             raise InputError(f"objective.weights: expected numbers >= 0, at least one above 0; found {dict(weights)}")
         self.names, self.weights = list(terms), dict(weights)
-        self.divergences = nn.ModuleList(terms.values())  # the name that checkpoints know them by
+        self.divergences = nn.ModuleList(terms.values())  # It is the name that checkpoints know them by.
 
     @property
     def shares(self) -> dict[str, float]:

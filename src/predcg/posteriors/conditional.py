@@ -46,7 +46,8 @@ class ByLayer(Posterior):
         spread = {}
         for name, (v, curvature) in self.curvature(model, batch).items():
             theta = model.decoder.get_submodule(name).weight.detach().double()
-            of_prior = nn.functional.pad(frames * prior.weight * prior.precision(theta), (0, 1))  # none on the bias
+            # There is no prior on the bias.
+            of_prior = nn.functional.pad(frames * prior.weight * prior.precision(theta), (0, 1))
             spread[name] = self.spread(v, curvature * share, of_prior, frames)
         return WeightPosterior(spread)
 

@@ -17,7 +17,7 @@ from predcg.batch import Batch
 from predcg.errors import InputError
 from predcg.model import Model
 
-CHUNK = 250  # frames at a time: the derivatives of a hundred units by one another then fill 20 MB
+CHUNK = 250  # So many frames are done at a time: the derivatives of a hundred units by one another then fill 20 MB.
 Curvature = dict[str, tuple[Tensor, Tensor]]
 
 
@@ -85,7 +85,7 @@ def _curvature(model: Model, batch: Batch, curvature: Callable[..., list[Tensor]
 
         def watch(module: nn.Module, arguments: tuple[Tensor], output: Tensor, name: str = name) -> Tensor:
             v[name] = nn.functional.pad(arguments[0].detach(), (0, 1), value=1.0)
-            h[name] = torch.zeros_like(output, requires_grad=True)  # to differentiate by
+            h[name] = torch.zeros_like(output, requires_grad=True)  # It is there to differentiate by.
             return output + h[name]
 
         layer.register_forward_hook(watch)

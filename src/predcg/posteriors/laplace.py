@@ -18,8 +18,8 @@ from predcg.posteriors.quadrature import latent_nodes
 from predcg.priors import Prior
 from predcg.ranges import PositiveFloat
 
-ROWS = 20_000  # pairs of a frame and a node at a time
-RANK = 1e-3  # of a frame's missing information, relative to its largest part: what is smaller is left out
+ROWS = 20_000  # So many pairs of a frame and a node are summed at a time.
+RANK = 1e-3  # Parts of a frame's missing information that are smaller, relative to the largest, are left out.
 # Directions at most, of those in which most is missing; of 500 frames and 6,000 weights the others would widen bands
 # by less than 1 %.
 KEPT = 500
@@ -125,7 +125,7 @@ class Laplace(Posterior):
         values, vectors = torch.linalg.eigh(complete)
         factor = vectors * torch.where(values < self.floor, stiff, values).rsqrt().unsqueeze(1)
         size = model.latent().event_shape[0]
-        # Of c and L in N(c, L Lᵀ).
+        # The derivatives are by c and L in N(c, L Lᵀ).
         fisher = torch.cat([torch.ones(size), 1 + torch.eye(size)[tuple(torch.tril_indices(size, size))]]).double()
         latent = (frames * fisher).rsqrt()
         known, directions = _directions(
@@ -225,7 +225,7 @@ def _missing(part: Part, factor: Tensor, latent: Tensor) -> Tensor:
         [z, (z.unsqueeze(-1) * z.unsqueeze(-2) - torch.eye(z.shape[-1]).to(z))[..., *lower]], -1
     )
     rows = []
-    # A few frames at a time: a row is as long as all weights.
+    # A few frames are done at a time: a row is as long as all weights.
     for wi, si, v, u, g, h, l in zip(
         *(of.split(25) for of in (w, share, of_mean, of_scale, by_mean, by_scale, by_latent)), strict=True
     ):

@@ -9,8 +9,9 @@ from torch import Tensor
 from predcg.errors import InputError
 from predcg.model import Model
 
-NODES, MOST = 5, 729  # per variable, and in all: 5 for one to four variables, 3 for five and six
-STEPS, CLOSE = 30, 1e-8  # of Newton's method at most, and where it may end: far less than a width of p(z|x) matters
+NODES, MOST = 5, 729  # Nodes per variable, and the most in all: 5 for one to four variables, 3 for five and six.
+# Newton's method makes at most so many steps, and ends at one so small: far less than a width of p(z|x) matters.
+STEPS, CLOSE = 30, 1e-8
 
 
 def latent_nodes(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:

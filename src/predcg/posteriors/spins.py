@@ -15,7 +15,7 @@ from predcg.model import Model
 from predcg.posteriors.posterior import Posterior, WeightPosterior, needs_data
 from predcg.priors import Prior
 
-FLOOR = 0.01  # smallest curvature, a standard deviation of 10 in coupling or logit; our choice
+FLOOR = 0.01  # The smallest curvature stands for a standard deviation of 10 in coupling or logit; our choice.
 
 
 class Joint(WeightPosterior):

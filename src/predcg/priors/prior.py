@@ -43,7 +43,7 @@ class Prior(nn.Module, ABC):
         """Curvature of -log p at each weight, of θ's shape: what a Gaussian prior of the same strength would have."""
 
     def forward(self, *densities: nn.Module) -> Tensor:
-        # As one vector: for networks this small, a call costs more than what it computes.
+        # Weights are joined to one vector: for networks this small, a call costs more than what it computes.
         matrices = [theta.flatten() for density in densities for theta in density.parameters() if theta.ndim >= 2]
         return self.weight * self.log_prob(torch.cat(matrices or [torch.zeros(0)]))
 

@@ -12,7 +12,7 @@ from predcg.samplers.sampler import Bias
 from predcg.systems import System
 
 log = logging.getLogger(__name__)
-DIVERGED = 1000.0  # kT above its beginning, from where a trajectory is rejected at once, before its energy overflows
+DIVERGED = 1000.0  # A trajectory so many kT above its beginning is rejected at once, before its energy overflows.
 
 
 class HMC(MarkovChain):

@@ -41,9 +41,9 @@ class MarkovChain(Sampler):
         recorder = Recorder(folder)
         total = self.burn_in + frames * self.stride
         if (finished := recorder.finished()) is not None:
-            system.evaluations += self._cost(total) * self.replicas(len(start))  # what these data have cost
+            system.evaluations += self._cost(total) * self.replicas(len(start))  # This is what these data have cost.
             return finished
-        # Not the stream that torch.manual_seed of the same number gives to everything else.
+        # This is not the stream that torch.manual_seed of the same number gives to everything else.
         noise = torch.Generator(start.device).manual_seed(self.seed + 2**32)
         system.expect(total * self.evaluations_per_step * self.replicas(len(start)))
         state = recorder.resume()

@@ -21,7 +21,7 @@ def reweight(batch: Batch, beta: float = 1.0) -> Batch:
     Raises:
         InputError: energies or temperatures are missing, or pymbar is not installed.
     """
-    logging.getLogger("pymbar").setLevel(logging.ERROR)  # it speaks of JAX when it is imported
+    logging.getLogger("pymbar").setLevel(logging.ERROR)  # It speaks of JAX when it is imported.
     try:
         from pymbar import MBAR
     except ImportError as reason:

@@ -53,7 +53,7 @@ class OpenMMLangevin(Sampler):
         if bias is not None:
             raise InputError("sampler: OpenMM runs without a bias; use sampler=langevin")
         recorder, steps = Recorder(folder), self.burn_in + frames * self.stride
-        system.evaluations += len(start) * steps  # also those that an earlier process has made
+        system.evaluations += len(start) * steps  # Those that an earlier process has made count too.
         if (finished := recorder.finished()) is not None:
             return finished
         done = (recorder.resume() or {"replicas": 0})["replicas"]
@@ -97,7 +97,7 @@ class OpenMMLangevin(Sampler):
         integrator = openmm.LangevinMiddleIntegrator(
             system.temperature_kelvin * unit.kelvin, self.friction / unit.picosecond, self.timestep * unit.picosecond
         )
-        seed = 1 + 1000 * self.seed + index  # OpenMM reads 0 as "choose one"
+        seed = 1 + 1000 * self.seed + index  # OpenMM reads 0 as "choose one".
         integrator.setRandomNumberSeed(seed)
         context = openmm.Context(system.openmm_system, integrator, platform)
         context.setPositions(start.double().numpy().reshape(-1, 3))

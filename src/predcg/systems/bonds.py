@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 # A bond may be off by this share of its length and so many thermal widths √(kT/k) more: hot dynamics and crystals are
 # far within; our choice.
 SHARE, WIDTHS = 0.3, 6.0
-# For an atom in a box: solids have more; with less it is no box, as the 1 Å of a PDB without one; our choice.
+# A box has at least so much room for an atom: solids have more, and the 1 Å of a PDB without a box is none; our choice.
 SPACE_NM3 = 0.005
-NEAREST_NM = 0.07, 0.25  # of an atom of any molecule, from hydrogen to disulfide; our choice
+# The nearest neighbour of an atom of any molecule is between these, from hydrogen to disulfide; our choice.
+NEAREST_NM = 0.07, 0.25
 
 
 def lengths(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -69,7 +70,7 @@ def _together(system: System, x: np.ndarray, box: np.ndarray, name: str) -> np.n
     moved = np.zeros(len(x), dtype=bool)
     for atoms in others:
         apart = r[:, atoms].mean(1) - r[:, first].mean(1)
-        # The nearest by rounding; in a skewed box one beside it may be nearer.
+        # Rounding gives the nearest image; in a skewed box one beside it may be nearer.
         shifts = near - (np.rint(apart[:, None] @ np.linalg.inv(box)) @ box)
         shift = shifts[np.arange(len(x)), np.linalg.norm(apart[:, None] + shifts, axis=-1).argmin(-1)]
         r[:, atoms] += shift[:, None]
@@ -123,7 +124,7 @@ def _guess(x: np.ndarray, found: np.ndarray, rest: np.ndarray, off: np.ndarray) 
 
 def _distances(x: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Distances of pairs of atoms, (N, n)."""
-    if not len(pairs):  # coordinates that need not be those of atoms
+    if not len(pairs):  # Such coordinates need not be those of atoms.
         return np.zeros((len(x), 0))
     r = x.reshape(len(x), -1, 3)
     return np.linalg.norm(r[:, pairs[:, 0]] - r[:, pairs[:, 1]], axis=-1)
@@ -136,7 +137,7 @@ def _outward(pairs: np.ndarray) -> np.ndarray:
     for root in near:
         reached = [root] if root not in seen else []
         seen.add(root)
-        for i in reached:  # breadth first: it grows while it is read
+        for i in reached:  # The list grows while it is read, breadth first.
             for j in near[i]:
                 if j not in seen:
                     seen.add(j)

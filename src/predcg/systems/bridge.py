@@ -25,7 +25,7 @@ ONE_THREAD = {"OPENMM_CPU_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_T
 # Blocks per worker and batch: few enough that messages cost little, enough that a slow core does not hold up the
 # rest.
 BLOCKS = 2
-MESSAGE = 1 << 20  # bytes of the largest one, beyond one configuration
+MESSAGE = 1 << 20  # Bytes: a message of more than one configuration is at most so large.
 
 
 class Bridge:
@@ -79,7 +79,7 @@ class Bridge:
             self._start(x[0])
             for begin, table in self._answers(x):
                 energies[begin : begin + len(table)], forces[begin : begin + len(table)] = table[:, 0], table[:, 1:]
-        except BaseException:  # Ctrl-C too: a worker may be in the middle of a message
+        except BaseException:  # Ctrl-C counts too: a worker may be in the middle of a message.
             self.close()
             raise
         _refuse(~(np.isfinite(energies) & np.isfinite(forces).all(1)), "energy or forces")
@@ -96,7 +96,7 @@ class Bridge:
         return self.__dict__ | {"_running": [], "_fastest": None}
 
     def _start(self, frame: np.ndarray) -> None:
-        if self._owner != os.getpid():  # a fork, or a copy: the workers are the other process's
+        if self._owner != os.getpid():  # This is a fork or a copy: the workers are the other process's.
             self._running, self._owner = [], os.getpid()
         if self._running:
             return
@@ -146,7 +146,8 @@ class _Worker:
 
     def __init__(self):
         self._stderr = tempfile.TemporaryFile()
-        # A session of its own: Ctrl-C is this process's to handle. -P: the folder of the script shadows no module.
+        # It has a session of its own, since Ctrl-C is this process's to handle. With -P the script's folder shadows no
+        # module.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(SCRIPT), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -196,7 +197,7 @@ class _Worker:
 
 def _end(process: subprocess.Popen, stderr: BinaryIO) -> None:
     process.kill()
-    with suppress(BrokenPipeError), process:  # closes the pipes and waits
+    with suppress(BrokenPipeError), process:  # Leaving it closes the pipes and waits.
         pass
     stderr.close()
 

@@ -14,7 +14,7 @@ from predcg.errors import InputError
 
 _trusted = ContextVar("trusted", default=False)
 CODE = ("Script", "InitializationScript")
-EVALUATED = "useDispersionCorrection"  # the one attribute that OpenMM's ForceField reads with eval
+EVALUATED = "useDispersionCorrection"  # It is the one attribute that OpenMM's ForceField reads with eval.
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def _foreign(files: list[str]) -> Iterator[tuple[str, etree.Element]]:
     """
     shipped = [os.path.abspath(folder) for folder in app.forcefield._getDataDirectories()]
     pending = list(files)
-    for name in pending:  # grows while it is read
+    for name in pending:  # The list grows while it is read.
         path = next(
             (place for place in (name, *(os.path.join(folder, name) for folder in shipped)) if os.path.isfile(place)),
             None,

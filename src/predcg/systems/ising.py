@@ -10,7 +10,7 @@ from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.spins import Spins, free_spins
 from predcg.systems.system import System
 
-LAGS = 8  # of the correlations among the exact answers
+LAGS = 8  # The exact answers hold correlations up to this lag.
 
 
 class IsingChain(System):

@@ -8,8 +8,10 @@ from openmm import app
 from predcg.errors import InputError
 
 FREE = "make the System anew with constraints=None and rigidWater=False"
-HYDROGEN, HEAVIEST = 1.008, 4.2  # g/mol: of a hydrogen, and of one that carries mass of the atom it is bonded to
-# Times the longer bond: what spans an angle and is longer is a spring between its ends, no bond; our choice.
+# In g/mol: the mass of a hydrogen, and the most of one that carries mass of the atom it is bonded to.
+HYDROGEN, HEAVIEST = 1.008, 4.2
+# What spans an angle and is longer than the longer bond by this factor is a spring between its ends, no bond; our
+# choice.
 UREY_BRADLEY = 1.3
 
 
@@ -83,7 +85,7 @@ def match(topology: app.Topology, system: openmm.System, pairs: set[frozenset[in
         raise InputError(f"system.forcefield: {file!r} has {system.getNumParticles()} atoms and {pdb!r} {len(atoms)}")
     light = [atom.element is not None and plain(atom.element.mass) < HEAVIEST for atom in atoms]
     masses = [plain(system.getParticleMass(i)) for i in range(len(atoms))]
-    whole = list(masses)  # with what hydrogens have taken over
+    whole = list(masses)  # These masses include what hydrogens have taken over.
     for one, other in map(tuple, pairs):
         for heavy, hydrogen in ((one, other), (other, one)):
             whole[heavy] += (masses[hydrogen] - HYDROGEN) * (light[hydrogen] and not light[heavy])
@@ -96,7 +98,7 @@ def match(topology: app.Topology, system: openmm.System, pairs: set[frozenset[in
             )
     there, bonded = {frozenset((a.index, b.index)) for a, b in topology.bonds()}, frozenset().union(*pairs)
     for pair in sorted(map(sorted, there - pairs)) if pairs else ():
-        if bonded.issuperset(pair):  # not an ion, which some PDB files bind
+        if bonded.issuperset(pair):  # Some PDB files bind ions, which do not count.
             one, other = (f"{i} ({_name(atoms[i])})" for i in pair)
             raise InputError(
                 f"system.pdb: expected the atoms of {file!r} in its order; the first that differ are atoms {one} and"

@@ -28,7 +28,7 @@ TORSIONS = {
     "VAL": {"CB": 180.0},
 }
 
-# Atoms and bonds of every residue, charged ends included, by name; where a force field has patches for the ends.
+# Atoms and bonds of every residue, charged ends included, by name, where a force field has patches for the ends.
 NAMED = "amber14/protein.ff14SB.xml"
 BONDED = openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce
 
@@ -125,10 +125,10 @@ def _place(topology: app.Topology, backbone: dict[str, float]) -> np.ndarray:
         bonded[other.index].add(one.index)
     root = next(i for i, near in enumerate(bonded) if len(near) == 1)
     (second,) = bonded[root]
-    x = np.zeros((len(atoms) + 1, 3))  # one point more, from which the first torsion counts
+    x = np.zeros((len(atoms) + 1, 3))  # There is one point more, from which the first torsion counts.
     x[second], x[-1] = (0.1, 0.0, 0.0), (0.0, 0.1, 0.0)
     placed, bonds = {root, second}, [(-1, root, second)]
-    for above, near, here in bonds:  # grows while it is walked
+    for above, near, here in bonds:  # The list grows while it is walked.
         atom, name = atoms[here], atoms[here].residue.name
         # Proline's ring is opened at N-CD, so that it grows from CA like any other side chain.
         branches = [atoms[i] for i in bonded[here] - placed if (atom.name, atoms[i].name) != ("N", "CD")]

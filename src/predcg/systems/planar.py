@@ -10,9 +10,9 @@ from predcg.errors import InputError
 from predcg.systems.system import System
 
 Box = tuple[tuple[float, float], tuple[float, float]]
-DEPTH = 40.0  # kT: where p_β is below exp(-40) of its maximum, it is left out
-SURVEY = 200  # points per axis on which the box is looked for
-POINTS = (800, 800)  # per axis, of exact answers at β = 1
+DEPTH = 40.0  # In kT: where p_β is below exp(-40) of its maximum, it is left out.
+SURVEY = 200  # The box is looked for on so many points per axis.
+POINTS = (800, 800)  # Exact answers at β = 1 are sums over so many points per axis.
 
 
 class Quadrature(NamedTuple):

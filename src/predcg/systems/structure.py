@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent
 MMCIF = {".cif", ".mmcif", ".pdbx"}
 RESTART = "it has coordinates only: write a PDB with `ambpdb -p <prmtop> -c {0} > {1}.pdb`"
 TOPOLOGY = "it has no coordinates: it is for system.forcefield; write a PDB with `ambpdb -p {0} -c <rst7> > {1}.pdb`"
-CURES = {  # of what users have instead of a PDB
+CURES = {  # What users have instead of a PDB, by suffix.
     ".gro": "write a PDB with `gmx editconf -f {0} -o {1}.pdb`",
     **dict.fromkeys([".rst7", ".inpcrd", ".ncrst", ".restrt"], RESTART),
     **dict.fromkeys([".prmtop", ".parm7"], TOPOLOGY),
@@ -147,7 +147,8 @@ def _prmtop(path: str, implicit_solvent: str | None) -> tuple[openmm.System, set
     if implicit_solvent not in (None, *models):
         raise InputError(f"system.implicit_solvent: expected one of {', '.join(models)}; found {implicit_solvent!r}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about radii other than the model's usual ones: the file decides
+        # It warns of radii other than the model's usual ones, where the file decides.
+        warnings.simplefilter("ignore", UserWarning)
         model = getattr(app, implicit_solvent) if implicit_solvent else None
         prmtop = app.AmberPrmtopFile(path)
         system = prmtop.createSystem(

@@ -16,9 +16,9 @@ from predcg.systems.bonds import check_bonds, whole
 from predcg.systems.system import System
 
 UNITS_NM = {"nanometer": 1.0, "angstrom": 0.1}
-ARRAYS = {".npy", ".txt", ".npz"}  # no topology: which atom a column is, nobody can tell
+ARRAYS = {".npy", ".txt", ".npz"}  # They have no topology: which atom a column is, nobody can tell.
 OWN_TOPOLOGY = {".pdb", ".h5", ".gro", ".cif", ".mmcif", ".pdbx"}
-RESTARTS = {".rst7", ".inpcrd", ".ncrst", ".restrt"}  # one frame
+RESTARTS = {".rst7", ".inpcrd", ".ncrst", ".restrt"}  # They hold one frame.
 TRAJECTORIES = RESTARTS | {".dcd", ".xtc", ".trr", ".nc", ".netcdf", ".mdcrd", ".crd", ".lammpstrj", ".arc", ".gsd"}
 
 
@@ -171,7 +171,8 @@ def write_frame(path: Path, system: System, x: Tensor) -> Path:
     """One configuration, (D,), as a PDB file where the system has atoms and the format the digits, else as an array;
     return the file.
     """
-    if getattr(system, "topology", None) is None or not x.abs().max() < 99:  # nm; eight columns of Å hold no -1000
+    # In nm: the eight columns of a PDB hold no -1000 Å.
+    if getattr(system, "topology", None) is None or not x.abs().max() < 99:
         path = path.with_suffix(".npy")
         with atomic(path) as temporary:
             np.save(temporary, x.cpu().numpy())
@@ -213,7 +214,7 @@ def _trajectory(
     top = {} if own else {"top": theirs}
     if atoms is not None:
         index = _select(theirs, atoms)
-        # Fails on a topology of another size, which mdtraj overlooks once it reads a selection.
+        # This fails on a topology of another size, which mdtraj overlooks once it reads a selection.
         mdtraj.load(str(file), frame=0, **top)
         theirs = theirs.subset(index)
     if 3 * theirs.n_atoms != system.size:

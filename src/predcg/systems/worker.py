@@ -53,7 +53,7 @@ def fastest(system, frame: np.ndarray, budget_s: float = 0.05) -> tuple[str, str
             while count == 0 or time.perf_counter() - begin < budget_s:
                 evaluate(context, frame, row)
                 count += 1
-        except Exception as reason:  # a GPU platform without a GPU
+        except Exception as reason:  # It may be a GPU platform without a GPU.
             notes.append(f"{name} fails: {reason}")
             continue
         cost_us[name] = (time.perf_counter() - begin) / count * 1e6
@@ -110,7 +110,7 @@ def _end_with(parent: int) -> None:
 
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not come between the answers
+    os.dup2(2, 1)  # What libraries print must not come between the answers.
     # The end of the input ends an idle worker; this thread one that computes, or whose pipe a fork of the parent holds
     # open.
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()

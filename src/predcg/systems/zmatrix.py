@@ -47,7 +47,7 @@ def zmatrix(
     a, b, c = frame
     parent = {a: b, b: a, c: b}
     order = list(frame)
-    for j in order:  # breadth first: it grows while it is read
+    for j in order:  # The list grows while it is read, breadth first.
         for i in near[j]:
             if i not in parent:
                 parent[i] = j

@@ -16,9 +16,9 @@ from predcg.systems import System
 from predcg.training.aside import aside
 from predcg.training.module import Training
 
-SHRINK = 0.6  # of a rise that was too large, as in the source
-SMALLEST = 0.01  # share of the largest rise at which backtracking ends; our choice
-EFFECTIVE = 100  # draws that must be left after reweighting for an estimate to be believed; our choice
+SHRINK = 0.6  # A rise that was too large shrinks by this factor, as in the source.
+SMALLEST = 0.01  # Backtracking ends at this share of the largest rise; our choice.
+EFFECTIVE = 100  # An estimate is believed where so many draws are left after reweighting; our choice.
 
 
 class Overlap(NamedTuple):

@@ -30,7 +30,7 @@ class RandomState(pl.Callback):
         self._state = state
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        end_with_parent()  # of several devices
+        end_with_parent()  # It is one of several processes, one for each device.
         if hasattr(self, "_state"):
             torch.set_rng_state(self._state["cpu"].cpu())
             if self._state["cuda"]:

@@ -63,7 +63,7 @@ def fit(
     # Lightning's own save_last follows the best: it would stop being written when the held-out loss stops falling.
     keep = [ModelCheckpoint(last.parent, "last", save_on_train_epoch_end=True, enable_version_counter=False)]
     if held_out:
-        keep.insert(0, Best(last.parent))  # first, so that the last checkpoint knows which was the best
+        keep.insert(0, Best(last.parent))  # It comes first, so that the last checkpoint knows which was the best.
     if snapshots:
         keep.append(Snapshots(folder / SNAPSHOTS, snapshots))
     built = trainer(
@@ -81,7 +81,7 @@ def fit(
         multiprocessing.set_start_method("spawn", force=True)
     try:
         built.fit(module, batches, held_out_batches, ckpt_path=last if last.exists() else None, weights_only=True)
-    except SystemExit as ctrl_c:  # which is what Lightning makes of it
+    except SystemExit as ctrl_c:  # Lightning makes SystemExit of Ctrl-C.
         raise KeyboardInterrupt from ctrl_c
 
 

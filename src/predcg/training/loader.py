@@ -57,7 +57,7 @@ class Loader:
             for chunk in order[rank::world].split(self.batch_size) if n else (order,):
                 if yielded < self.steps:
                     yielded += 1
-                    if yielded == self.steps:  # before the last step, since nothing runs after it
+                    if yielded == self.steps:  # This is said before the last step, since nothing runs after it.
                         self._state = generator.get_state()
                     minibatch = self.batch.frames(chunk)
                     yield replace(minibatch, w=torch.ones_like(minibatch.w)) if resampled else minibatch

@@ -55,7 +55,7 @@ class Training(pl.LightningModule):
                 f"loss is {value} at step {self.global_step}; lower the learning rate or temper from a smaller beta"
             )
         if self.global_step % self.trainer.log_every_n_steps == 0:
-            # Not self.log: it costs as much as a small network's step, and counts steps anew after a resume.
+            # self.log costs as much as a small network's step, and counts steps anew after a resume.
             for logger in self.trainer.loggers:
                 logger.log_metrics(
                     {f"train/{name}": number.item() for name, number in values.items()}, self.global_step

@@ -14,7 +14,7 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from predcg.errors import InputError
 from predcg.training.fit import calm
 
-LONGEST = 20_000  # steps of a schedule that are gone through
+LONGEST = 20_000  # At most so many steps of a schedule are gone through.
 
 
 def check_trainer(trainer: Callable[..., pl.Trainer], callbacks: Sequence[pl.Callback], steps: int) -> None:
@@ -24,7 +24,7 @@ def check_trainer(trainer: Callable[..., pl.Trainer], callbacks: Sequence[pl.Cal
     calm()
     try:
         built = trainer(logger=False, callbacks=[*callbacks, ModelCheckpoint()])
-    except Exception as reason:  # of Lightning, and of what it asks about devices
+    except Exception as reason:  # Lightning raises anything, and so does what it asks about devices.
         raise InputError(f"trainer: {reason}; mend it, or leave it out") from reason
     early = {
         "max_steps": built.max_steps != steps,
@@ -67,7 +67,7 @@ def check_optimizer(optimizer: Callable, scheduler: Callable | None, steps: int)
     try:
         made = optimizer([parameter])
         made.step()
-    except Exception as reason:  # of whatever optimiser was named
+    except Exception as reason:  # Whatever optimiser was named raises what it likes.
         raise InputError(f"optimizer: {reason or type(reason).__name__}; mend it, or leave it out") from reason
     if not steps:
         return
@@ -81,7 +81,7 @@ def check_optimizer(optimizer: Callable, scheduler: Callable | None, steps: int)
         with warnings.catch_warnings(action="ignore"):
             schedule = scheduler(made)
             for step in range(min(steps, LONGEST)):
-                if step:  # after a step of the optimiser, as in training; a schedule of n rates lasts n steps
+                if step:  # It follows a step of the optimiser, as in training; a schedule of n rates lasts n steps.
                     schedule.step()
                 rates = schedule.get_last_lr()
                 if not all(0 <= rate < math.inf for rate in rates):
@@ -116,7 +116,7 @@ def check_logger(logger: Any) -> None:
     mend = "run `wandb login`, or choose logger=none or logger.offline=true"
     try:
         known = wandb.login(prompt=False, timeout=10, verify=True)
-    except Exception as reason:  # no server, a wrong key, or a service of its own that does not start
+    except Exception as reason:  # There is no server, the key is wrong, or a service of its own does not start.
         raise InputError(
             f"logger: expected Weights & Biases to answer; {' '.join(str(reason).split())[:300]}; {mend}"
         ) from reason

@@ -12,7 +12,8 @@ from predcg.errors import InputError
 from predcg.ranges import PositiveFloat, PositiveInt
 from predcg.training.module import Training
 
-DAMPING = 1e-3  # added to every curvature: where the data leave a direction open, steps stay finite; our choice
+# It is added to every curvature, so that steps stay finite where the data leave a direction open; our choice.
+DAMPING = 1e-3
 
 
 class RobbinsMonro(LambdaLR):
@@ -92,7 +93,7 @@ class Converged(pl.Callback):
         self._state = {"sum": torch.zeros(()), "last": None, "steps": 0, "converged": False}
 
     def on_train_start(self, trainer: pl.Trainer, module: Training) -> None:
-        if self._state["converged"]:  # before it was interrupted
+        if self._state["converged"]:  # It had converged before it was interrupted.
             trainer.should_stop = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Training, outputs: Any, batch: Any, index: int) -> None:

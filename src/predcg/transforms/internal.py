@@ -10,8 +10,8 @@ from predcg.errors import InputError
 from predcg.observables import Angles, Dihedrals, Distances
 from predcg.transforms.transform import Transform
 
-SOFT = 0.0025  # of the map that keeps bonds positive: small enough to be linear over many thermal widths
-BOUNDED = 0.15  # rad: width of bounded torsions, which no single term of a force field states; our choice
+SOFT = 0.0025  # The map that keeps bonds positive is linear but for lengths as small as this: over many thermal widths.
+BOUNDED = 0.15  # Rad: bounded torsions are so wide, which no single term of a force field states; our choice.
 
 
 class InternalCoordinates(Transform):
@@ -115,7 +115,7 @@ class InternalCoordinates(Transform):
         stretched = (r / length - SOFT * length / r - (1 - SOFT)) * length / stretch
         free, bounded = self.dihedrals(x)[..., self._torsions].tensor_split([self.periodic], -1)
         values = torch.cat([self.angles(x), bounded], -1)
-        # A torsion is known up to turns: the one next to its centre.
+        # A torsion is known up to turns; the one next to its centre is taken.
         values = centre + torch.remainder(values - centre + math.pi, 2 * math.pi) - math.pi
         share, middle = (values - low) / (high - low), (centre - low) / (high - low)
         slope = width / ((high - low) * middle * (1 - middle))
@@ -149,7 +149,7 @@ class InternalCoordinates(Transform):
         log_det = (0.5 * stretch * (1 + w / root)).log().sum(-1) + (
             logsigmoid(logit) + logsigmoid(-logit) + (slope * (high - low)).log()
         ).sum(-1)
-        # Not the sine of the angle itself, which next to π rounds to a negative number.
+        # The sine of the angle itself rounds to a negative number next to π.
         sine = (math.pi * torch.sigmoid(-logit[..., : bends.shape[-1]].abs())).sin()
         log_det = log_det + 2 * r.log().sum(-1) + sine.log().sum(-1) + math.log(8 * math.pi**2)
         return r, bends, torch.cat([free, turns], -1)[..., self._back], log_det

@@ -18,11 +18,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from predcg.systems.forcefield.forcefield import TERMS, ForceField
 
 log = logging.getLogger(__name__)
-LANES = 32  # configurations side by side: two vector registers of the widest kind
-CACHED_PAIRS = 250_000  # pairs of atoms in a chunk on a CPU: the arrays of larger ones leave the cache
-MEMORY_BYTES = 4 << 30  # of the intermediate arrays of one call
-ARRAYS = 16  # of one number per pair of atoms that live at a time
-LEAST = 16  # configurations in a chunk: one register
+LANES = 32  # So many configurations stand side by side: two vector registers of the widest kind.
+# A chunk on a CPU has at most so many pairs of atoms: the arrays of larger ones leave the cache.
+CACHED_PAIRS = 250_000
+MEMORY_BYTES = 4 << 30  # The intermediate arrays of one call take at most so much.
+ARRAYS = 16  # So many arrays of one number per pair of atoms live at a time.
+LEAST = 16  # A chunk has at least so many configurations: one register.
 # Compiling takes about as long as this many evaluations of one pair of atoms by the interpreter.
 COMPILE_PAIRS = 1_000_000 * 484
 
@@ -52,7 +53,7 @@ class Batched:
         """
         self._expected = evaluations
 
-    @torch.no_grad()  # also when called outside of autograd: a change of mode would compile again
+    @torch.no_grad()  # So it is outside of autograd too: a change of mode would compile again.
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Energies in kJ/mol, (n,), and gradients in kJ/mol/nm, (n, D), of x in nm, (n, D), in the precision of x and
         on its device.
@@ -101,7 +102,8 @@ class Batched:
             return forcefield
         key = (blocks.shape, blocks.dtype, blocks.device, torch.get_num_threads())
         if key not in self._compiled:
-            failed = forcefield in self._compiled.values()  # for another shape: it would fail and warn again
+            # It has failed for another shape, and would fail and warn again.
+            failed = forcefield in self._compiled.values()
             self._compiled[key] = forcefield if failed else _compile(forcefield, blocks)
         return self._compiled[key]
 
@@ -118,7 +120,7 @@ def _blocks(x: Tensor, chunk: int) -> Tensor:
 def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
     """The compiled function where it can be had and agrees with the interpreter, else the interpreter."""
     _keep_memory()
-    # Kept between sessions and away from the temporary folder, which is emptied.
+    # Compiled code is kept between sessions, away from the temporary folder, which is emptied.
     os.environ.setdefault(
         "TORCHINDUCTOR_CACHE_DIR",
         str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "predcg" / "torch"),
@@ -127,13 +129,13 @@ def _compile(forcefield: ForceField, blocks: Tensor) -> Callable:
         "compiling the force field for %d configurations at a time (up to a minute, then kept on disk)",
         blocks.shape[0] * blocks.shape[-1],
     )
-    # Strained by 0.02 nm and out of the global generator's sight, so that compiling changes no trajectory.
+    # Configurations are strained by 0.02 nm, without the global generator, so that compiling changes no trajectory.
     strained = blocks + 0.02 * torch.randn(blocks.shape, generator=torch.Generator().manual_seed(0)).to(blocks)
     try:
-        # A graph of its own for each shape: torch refuses to compile one function for more than a few.
+        # Each shape has a graph of its own: torch refuses to compile one function for more than a few.
         function = torch.compile(make_fx(forcefield)(strained), dynamic=False, fullgraph=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the compiler, about itself
+            warnings.simplefilter("ignore")  # The compiler warns about itself.
             found = function(strained)[1]
     except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError, OSError) as reason:
         log.warning(
@@ -157,5 +159,5 @@ def _keep_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: smaller arrays come from the heap
+        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: smaller arrays come from the heap,
         libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: whose end is not given back

@@ -68,7 +68,7 @@ class ForceField(nn.Module):
         for one, middle, three in zip(*[iter(torsions)] * 3, strict=True):
             pulls += [one, -one - middle, middle + three, -three]
         pulls = torch.cat(pulls, -2)
-        # Written out, since a compiler would vectorise the reduction instead of the configurations.
+        # The sum is written out, since a compiler would vectorise the reduction instead of the configurations.
         bonded_gradient = sum(
             filled * pulls[..., slot, :] for slot, filled in zip(self.slots, self.filled, strict=True)
         )
@@ -98,7 +98,7 @@ class ForceField(nn.Module):
     def _pairs(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor, tuple[Tensor, ...]]:
         true_r2 = ((x[..., self.one, :] - x[..., self.other, :]) ** 2).sum(-3)
         r2 = true_r2.clamp(min=CLASH**2)
-        beyond = 0.5 * (true_r2 - r2)  # the parabola: E(r) = E(c) + E'(c)/c (r² - c²)/2
+        beyond = 0.5 * (true_r2 - r2)  # The parabola is E(r) = E(c) + E'(c)/c (r² - c²)/2.
         inverse = r2.rsqrt()
         inverse2 = inverse * inverse
         coulomb, twelve, six = self.pair[0] * inverse, self.pair[1] * inverse2**6, self.pair[2] * inverse2**3
@@ -110,7 +110,7 @@ class ForceField(nn.Module):
                 true_r2, r2 * inverse, inverse, beyond, self.one, self.other, self.index
             )
             slope, stored = slope + by_r2, (inverse, *kept)
-        # Summed over the first axis of the two atoms: the gather's index then does not run along the sum.
+        # The sum is over the first axis of the two atoms: the gather's index then does not run along the sum.
         pull = slope[..., self.index, :] * self.others
         gradient = torch.stack(
             [(pull * (x[..., axis, None, :, :] - x[..., axis, :, None, :])).sum(-3) for axis in range(3)], -3
