@@ -190,7 +190,7 @@ def kept(folder, step: int, beta: float, **known) -> None:
         "beta": torch.tensor(beta),
         "evaluations": torch.tensor(10 * step),
     }
-    torch.save(content, folder / f"snapshots/step={step}.pt")
+    torch.save(content, folder / f"snapshots/step-{step}.pt")
 
 
 WIDE, NEAR = {"c1": -0.5, "a": 1.5, "s": 1.5, "s2": 5.0}, {"c1": -2.2, "a": 1.1, "s": 1.1, "s2": 1.1}
@@ -353,7 +353,7 @@ def test_gradient_noise_follows_the_snapshots(linear, tmp_path):
     for step in range(1, 13):
         (tmp_path / "snapshots").mkdir(exist_ok=True)
         content = {"model": model.state_dict(), "beta": torch.tensor(1.0), "evaluations": torch.tensor(step)}
-        torch.save(content, tmp_path / f"snapshots/step={step}.pt")
+        torch.save(content, tmp_path / f"snapshots/step-{step}.pt")
     system = Harmonic([math.sqrt(linear.variance)])
     figure, numbers = figures.gradient_noise([run_of(system)._replace(model=model, folder=tmp_path)], blocks=2)
     assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 4, 6, 8, 10, 12]

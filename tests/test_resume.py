@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(tmp_path, monkeypatch, caps
     ]
     run.run(compose([*command, "folder=whole"]))
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    for room, there in ((10_000, "config.yaml"), (100_000, "data/test.npz"), (300_000, "snapshots/step=4.pt")):
+    for room, there in ((10_000, "config.yaml"), (100_000, "data/test.npz"), (300_000, "snapshots/step-4.pt")):
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         monkeypatch.setattr(sys, "argv", ["predcg", *command, "folder=parts"])
         with pytest.raises(SystemExit) as end:
@@ -362,7 +362,7 @@ FILES = [
     "inputs.json",
     "posterior.npz",
     "checkpoints/last.ckpt",
-    "snapshots/step=4.pt",
+    "snapshots/step-4.pt",
 ]
 
 

@@ -513,6 +513,7 @@ def test_a_run_tells_what_its_model_was(monkeypatch):
     assert call(monkeypatch, *QUICK, "snapshots=5", "folder=mine") == 0
     loaded = run.load(Path("mine"))
     assert list(loaded.snapshots) == [5, 10, 15, 20] and all(file.is_file() for file in loaded.snapshots.values())
+    loaded.snapshots[5].rename("mine/snapshots/step=5.pt")  # as earlier versions called it
     early, last = loaded.snapshot(5), loaded.snapshot(20)
     assert (early.step, early.beta, last.beta) == (5, 1.0, 1.0) and early.evaluations <= last.evaluations
     for name, value in loaded.model.state_dict().items():
@@ -538,7 +539,7 @@ def test_folders_that_know_nothing_of_snapshots_are_loaded(monkeypatch):
 
 def test_every_job_of_a_sweep_keeps_its_own_snapshots(monkeypatch):
     assert call(monkeypatch, "-m", *QUICK, "snapshots=10", "seed=0,1") == 0
-    assert len(list(FOLDER.glob("*/seed-*/snapshots/step=10.pt"))) == 2
+    assert len(list(FOLDER.glob("*/seed-*/snapshots/step-10.pt"))) == 2
 
 
 def test_another_figure_of_a_finished_run_is_drawn_without_training(monkeypatch):

@@ -554,7 +554,7 @@ def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
 def snapshots(folder):
     """Content by step."""
     return {
-        int(file.stem.removeprefix("step=")): torch.load(file, weights_only=True)
+        int(file.stem.removeprefix("step-")): torch.load(file, weights_only=True)
         for file in (folder / "snapshots").iterdir()
     }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from predcg.errors import InputError
 
 log = logging.getLogger(__name__)
+AGAIN = "delete it and it is made again, or start again with force=true"
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def clear(folder: Path) -> None:
 
 
 @contextmanager
-def reading(path: Path, cure: str = "delete it and it is made again, or start again with force=true") -> Iterator[None]:
+def reading(path: Path, cure: str = AGAIN) -> Iterator[None]:
     """Where a file that this program wrote cannot be read, raise InputError with its name, the reason, and the cure."""
     try:
         yield
@@ -83,10 +84,13 @@ def reading(path: Path, cure: str = "delete it and it is made again, or start ag
         raise InputError(f"{path} cannot be read ({first_line}); {cure}") from reason
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path, cure: str = AGAIN) -> dict:
     """What `write_json` wrote. Raises InputError where it cannot be read."""
-    with reading(path):
-        return dict(json.loads(path.read_text()))
+    with reading(path, cure):
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"expected names and their values; found {str(content)[:80]!r}")
+        return content
 
 
 @contextmanager

@@ -3,7 +3,6 @@ copy of those of its system.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import xml.etree.ElementTree as etree
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from predcg.errors import InputError
-from predcg.files import atomic, write_json
+from predcg.files import atomic, read_json, reading, write_json
 
 INPUTS, COPIES = "inputs.json", "inputs"  # Names and SHA-256 of all input files; copies of those of the system.
 # Values of these keys of a system are files: a sequence is none, even where a file has its name.
@@ -37,18 +36,12 @@ def keep(folder: Path, resolved: dict) -> None:
 
 def recorded(folder: Path) -> dict[str, str]:
     """Names and hashes that `keep` wrote; none in folders of earlier versions. Raises InputError on a damaged file."""
-    try:
-        found = json.loads((folder / INPUTS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path, cure = folder / INPUTS, "put it back, or start again with force=true"
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as reason:
-        found = reason
-    if not isinstance(found, dict) or not all(isinstance(digest, str) for digest in found.values()):
-        raise InputError(
-            f"{folder / INPUTS}: expected names and hashes of input files; found {str(found)[:80]!r}; put it back, or"
-            " say force=true"
-        )
-    return found
+    found = read_json(path, cure)
+    with reading(path, cure):
+        return {name: bytes.fromhex(digest).hex() for name, digest in found.items()}
 
 
 def kept(folder: Path, system: Any) -> Any:

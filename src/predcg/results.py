@@ -17,7 +17,7 @@ from predcg.priors import Prior
 from predcg.systems import System
 from predcg.systems.trajectory import configurations
 
-SNAPSHOTS = "snapshots"  # The part of a run folder with step=<n>.pt.
+SNAPSHOTS = "snapshots"  # The part of a run folder with step-<n>.pt; earlier versions wrote step=<n>.pt.
 APART = 0.1  # In nat per coordinate: a held-out bound that lies further below that of training is told; our choice.
 AVERAGED = 10  # The bound of training is a mean of at most so many minibatches.
 
@@ -72,7 +72,7 @@ class Run(NamedTuple):
         """Files of the model during training, by optimiser step; none unless the configuration says `snapshots:
         <steps>`.
         """
-        files = {int(file.stem.removeprefix("step=")): file for file in (self.folder / SNAPSHOTS).glob("step=*.pt")}
+        files = {int(file.stem[len("step-") :]): file for file in (self.folder / SNAPSHOTS).glob("step[-=]*.pt")}
         return dict(sorted(files.items()))
 
     def column(self, key: str) -> tuple[list[int], list[float]]:

@@ -122,7 +122,7 @@ class LogZBounds(pl.Callback):
 
 
 class Snapshots(pl.Callback):
-    """Keeps the model, with β and the count of energy evaluations, as `folder`/step=<n>.pt (see
+    """Keeps the model, with β and the count of energy evaluations, as `folder`/step-<n>.pt (see
     predcg.results.Snapshot).
 
     Not Lightning's ModelCheckpoint: that names a file by the step of the last validation, without its callbacks it
@@ -150,7 +150,7 @@ class Snapshots(pl.Callback):
                 if name.startswith("model.")
             }
             content = {"model": weights, "beta": module.objective.beta, "evaluations": module.system.evaluations}
-            write_tensors(self.folder / f"step={trainer.global_step}.pt", content)
+            write_tensors(self.folder / f"step-{trainer.global_step}.pt", content)
 
 
 class Progress(pl.callbacks.ProgressBar):

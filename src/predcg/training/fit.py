@@ -47,7 +47,7 @@ def fit(
         callbacks, loggers: further ones, beside those that every run has.
         folder: run folder; checkpoints/last.ckpt, checkpoints/best.ckpt and metrics.csv are written there.
         batch_size, epoch_steps: see Loader.
-        snapshots: steps between two snapshots/step=<n>.pt; default none.
+        snapshots: steps between two snapshots/step-<n>.pt; default none.
 
     Raises:
         InputError: the last checkpoint cannot be read.
