@@ -10,7 +10,7 @@ import predcg
 ROOT = Path(predcg.__file__).parent
 # From the lowest up: each may read those below it, and nothing beside it.
 FLOORS = [
-    {"errors", "catalogue", "processes", "progress", "provenance", "ranges", "text"},
+    {"annotations", "errors", "catalogue", "processes", "progress", "provenance", "ranges", "text"},
     {"files", "messages"},
     {"batch", "inputs", "overrides"},
     {"spins"},
@@ -39,7 +39,7 @@ HOMES = {
     "mdtraj": ("systems", "observables"),
     "pytorch_lightning": ("training", "benchmarks/training.py"),
     "matplotlib": ("figures",),
-    "hydra": ("config.py", "parts.py", "schema.py", "cli.py", "messages.py", "overrides.py"),
+    "hydra": ("annotations.py", "config.py", "parts.py", "schema.py", "cli.py", "messages.py", "overrides.py"),
     "omegaconf": (
         "config.py",
         "facts.py",

@@ -27,7 +27,8 @@ from predcg.systems import (
     System,
 )
 from predcg.systems.planar import Planar
-from predcg.systems.trajectory import read_frames, write_frame
+from predcg.systems.trajectory import read_frames
+from predcg.systems.writing import write_frame
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

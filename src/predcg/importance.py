@@ -13,7 +13,7 @@ from predcg.errors import InputError, NonFiniteError
 from predcg.files import atomic, reading
 from predcg.model import Model
 from predcg.systems import System
-from predcg.systems.trajectory import write_trajectory
+from predcg.systems.writing import write_trajectory
 
 
 class Weighted(NamedTuple):

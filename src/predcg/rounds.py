@@ -20,7 +20,7 @@ from predcg.model import Model
 from predcg.parts import Parts, build
 from predcg.posteriors import WeightPosterior
 from predcg.systems import System
-from predcg.systems.trajectory import write_frame
+from predcg.systems.writing import write_frame
 from predcg.training import BEST, LAST, Later, Training, fit, read_checkpoint
 
 log = logging.getLogger(__name__)

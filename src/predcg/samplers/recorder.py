@@ -8,7 +8,7 @@ import torch
 from predcg.batch import Batch
 from predcg.files import clear, reading, write_tensors
 from predcg.systems import System
-from predcg.systems.trajectory import write_trajectory
+from predcg.systems.writing import write_trajectory
 
 SAVE_EVERY_S = 30.0
 

@@ -4,8 +4,9 @@ from predcg.systems.code import trusted_code
 from predcg.systems.double_well import DoubleWell
 from predcg.systems.gaussians import GaussianMixture, Harmonic
 from predcg.systems.ising import IsingChain
-from predcg.systems.molecule import Molecule, Peptide
+from predcg.systems.molecule import Molecule
 from predcg.systems.mueller_brown import MuellerBrown
+from predcg.systems.peptide import Peptide
 from predcg.systems.regularised import Regularised
 from predcg.systems.system import System
 

@@ -19,7 +19,6 @@ from predcg.systems.atoms import alpha_carbons, frame_atoms, heavy_atoms, phi_ps
 from predcg.systems.bridge import Bridge
 from predcg.systems.code import paths
 from predcg.systems.forcefield import Batched
-from predcg.systems.peptide import build
 from predcg.systems.structure import parametrise, read_pdb
 from predcg.systems.system import System
 from predcg.systems.worker import fastest
@@ -209,39 +208,6 @@ class Molecule(System):
     def __getstate__(self) -> dict:
         """A platform cannot travel to another process; it is found anew there."""
         return self.__dict__ | {"_platform": None}
-
-
-class Peptide(Molecule):
-    """A molecule built from its sequence and minimised.
-
-    Args:
-        sequence: one-letter codes, with the caps ACE- and -NME where wanted; see peptide.build.
-        forcefield, temperature_kelvin, basins, workers, residue: see Molecule; residues are numbered from 1, the cap
-            included.
-
-    >>> Peptide("ACE-A-NME", ["amber96.xml", "amber96_obc.xml"], 300.0).size
-    66
-    """
-
-    def __init__(
-        self,
-        sequence: str,
-        forcefield: list[str] | str,
-        temperature_kelvin: PositiveFloat,
-        basins: dict[str, dict[str, list[float]]] | None = None,
-        workers: Parallel | None = None,
-        residue: int | None = None,
-    ):
-        topology, x = build(sequence, forcefield)
-        self._assemble(
-            topology,
-            x[None],
-            parametrise(topology, paths(forcefield), None, sequence),
-            temperature_kelvin,
-            basins,
-            workers,
-            residue,
-        )
 
 
 class _Energy(torch.autograd.Function):

@@ -7,7 +7,10 @@ import openmm
 from openmm import app, unit
 
 from predcg.errors import InputError
+from predcg.ranges import Parallel, PositiveFloat
 from predcg.systems.code import force_field, paths
+from predcg.systems.molecule import Molecule
+from predcg.systems.structure import parametrise
 
 LETTERS = dict(
     zip(
@@ -31,6 +34,39 @@ TORSIONS = {
 # Atoms and bonds of every residue, charged ends included, by name, where a force field has patches for the ends.
 NAMED = "amber14/protein.ff14SB.xml"
 BONDED = openmm.HarmonicBondForce, openmm.HarmonicAngleForce, openmm.PeriodicTorsionForce
+
+
+class Peptide(Molecule):
+    """A molecule built from its sequence and minimised.
+
+    Args:
+        sequence: one-letter codes, with the caps ACE- and -NME where wanted; see build.
+        forcefield, temperature_kelvin, basins, workers, residue: see Molecule; residues are numbered from 1, the cap
+            included.
+
+    >>> Peptide("ACE-A-NME", ["amber96.xml", "amber96_obc.xml"], 300.0).size
+    66
+    """
+
+    def __init__(
+        self,
+        sequence: str,
+        forcefield: list[str] | str,
+        temperature_kelvin: PositiveFloat,
+        basins: dict[str, dict[str, list[float]]] | None = None,
+        workers: Parallel | None = None,
+        residue: int | None = None,
+    ):
+        topology, x = build(sequence, forcefield)
+        self._assemble(
+            topology,
+            x[None],
+            parametrise(topology, paths(forcefield), None, sequence),
+            temperature_kelvin,
+            basins,
+            workers,
+            residue,
+        )
 
 
 def build(

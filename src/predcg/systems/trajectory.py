@@ -11,7 +11,6 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.errors import InputError
-from predcg.files import atomic
 from predcg.systems.bonds import check_bonds, whole
 from predcg.systems.system import System
 
@@ -150,37 +149,6 @@ def configurations(frames: Any, system: System) -> Tensor:
     array = whole(system, x.numpy(), box, "the frames")
     check_bonds(system, array, "the frames", "frames")
     return torch.from_numpy(array)
-
-
-def write_trajectory(folder: Path, system: System, x: Tensor) -> None:
-    """`topology.pdb` and `trajectory.dcd` of a molecule's configurations, (N, D), as mdtraj and other programs read
-    them.
-    """
-    frames = mdtraj.Trajectory(x.view(len(x), -1, 3).cpu().numpy(), system.topology)
-    with atomic(folder / "topology.pdb") as temporary:
-        frames[0].save_pdb(str(temporary))
-    with atomic(folder / "trajectory.dcd") as temporary:
-        frames.save_dcd(str(temporary))
-        # The two titles hold the time and what was in memory: the same frames are the same bytes.
-        with temporary.open("r+b") as file:
-            file.seek(100)
-            file.write(b"REMARKS".ljust(160, b"\0"))
-
-
-def write_frame(path: Path, system: System, x: Tensor) -> Path:
-    """One configuration, (D,), as a PDB file where the system has atoms and the format the digits, else as an array;
-    return the file.
-    """
-    # In nm: the eight columns of a PDB hold no -1000 Å.
-    if getattr(system, "topology", None) is None or not x.abs().max() < 99:
-        path = path.with_suffix(".npy")
-        with atomic(path) as temporary:
-            np.save(temporary, x.cpu().numpy())
-        return path
-    path = path.with_suffix(".pdb")
-    with atomic(path) as temporary:
-        mdtraj.Trajectory(x.view(1, -1, 3).cpu().numpy(), system.topology).save_pdb(str(temporary))
-    return path
 
 
 def _trajectory(
