@@ -215,17 +215,21 @@ def test_the_mean_of_weights_counts_and_not_that_of_their_logarithms():
     assert off.mean().abs() < 0.04 and off.abs().max() < 0.3
 
 
-def test_evaluations_count_as_their_batch_deserves():
-    """a = 1 / (e^(2 D) - 1): of log-normal weights of spread σ it is 1 / (e^σ² - 1)."""
-    objective = FreeEnergyMatching()
-    for spread in (0.5, 1.0, 1.5):
-        for one in weighed(40_000, spread, batches=1):
-            objective.observe(one)
-    found = objective._certainty(exact(objective.z))
-    for batch, spread in enumerate((0.5, 1.0, 1.5)):
-        assert found[objective.batches == batch].unique().tolist() == pytest.approx(
-            [1 / math.expm1(spread**2)], rel=0.1
-        )
+def test_evaluations_count_as_those_of_the_same_time_and_region_deserve():
+    """a = 1 / (e^(2 D) - 1): of log-normal weights of spread σ it is 1 / (e^σ² - 1). The spread differs between the
+    halves of the box, and grows with time, eight batches at a time.
+    """
+    objective, latent, n = FreeEnergyMatching(), model_of().latent, 4000
+    for batch in range(16):
+        z = torch.rand(n, 1) * 4 - 4 * (batch % 2)
+        spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
+        noise = spread * torch.randn(n, dtype=torch.float64) - 0.5 * spread**2
+        objective.observe(Evaluated(z, torch.zeros(n, 2), noise - exact(z).double()))
+    found = objective._certainty(latent, exact(objective.z))
+    for batch in range(16):
+        spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
+        mine = (objective.batches == batch) & (objective.z.abs() > 1)[:, 0]  # away from where both halves meet
+        assert found[mine].mean().item() == pytest.approx(1 / math.expm1(spread**2), rel=0.06)
 
 
 def test_what_is_found_is_the_maximum_of_what_is_said():
@@ -241,8 +245,7 @@ def test_what_is_found_is_the_maximum_of_what_is_said():
     theta = latent.theta.clone().requires_grad_()
     index, value = latent.splines(objective.z)
     f = (theta[:, index] * value).sum(-1)
-    d = torch.stack([-(objective.log_w + f.mean(0).detach())[objective.batches == k].mean() for k in range(3)])
-    a = (1 / (2 * d).expm1().clamp(0.02, 50.0))[objective.batches]
+    a = objective._certainty(latent, f.mean(0).detach())
     data = (a * objective.bootstrap.T * (-(objective.log_w + f).exp() + f)).sum()
     apart = theta - latent.prior_draws
     (gradient,) = torch.autograd.grad(data - 0.5 * ((apart @ latent.precision) * apart).sum(), theta)

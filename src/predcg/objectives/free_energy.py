@@ -13,7 +13,10 @@ from predcg.objectives.objective import Evaluated, Terms
 from predcg.objectives.recording import Recording
 from predcg.systems import System
 
-SPREAD = (0.02, 50.0)  # The relative variance of the weights of a batch is believed between these.
+REGIONS = {1: [9], 2: [6, 6]}  # of a box of one or two coordinates; and batches that follow each other: evaluations in
+SPAN = 8  # the same of both are equally certain; our choice
+SHRINK = 16  # evaluations that all regions together count for in the certainty of one
+SPREAD = (0.25, 50.0)  # between which the relative variance of weights is believed
 ITERATIONS = 3  # So many iterations of Newton's method follow each new batch, from where the fit was,
 FIRST = 30  # and so many where there was none.
 STEP = 3.0  # In kT: a coefficient changes at most by this in one iteration.
@@ -31,8 +34,9 @@ class FreeEnergyMatching(Recording):
 
     with g_ik ~ Exp(1) (Bayesian bootstrap, Rubin 1981) and θ_k ~ N(0, P⁻¹) a draw of the latent density's prior: where
     there are data the members tell of their noise, where there are none of the prior. a_i = 1 / (e^(2 D) - 1), with D =
-    -mean(log w + F) over the batch of evaluation i, the Kullback-Leibler divergence of its q: one over the relative
-    variance of log-normal weights. The variance of the weights themselves is too small just where q misses tails.
+    -mean(log w + F) over evaluations of the same time in the same region, the Kullback-Leibler divergence of their q:
+    one over the relative variance of log-normal weights. The variance of the weights themselves is too small just where
+    q misses tails.
 
     The maximum is found by Newton's method when there is something new, not by the optimiser, to which the loss is 0.
     (The regression is our own; to learn F from weights of a conditional flow: Schopmans and Friederich 2024.)
@@ -76,18 +80,23 @@ class FreeEnergyMatching(Recording):
         cell = latent.box.cell(self.z, latent.counts)
         for _ in range(FIRST if anew else ITERATIONS):
             f = latent.members(self.z)
-            weight = self._certainty(f.mean(0)) * self.bootstrap.T
+            weight = self._certainty(latent, f.mean(0)) * self.bootstrap.T
             latent.theta.copy_(_newton(latent, f, cell, self.log_w, weight))
         latent.fitted.fill_(len(self.z))
         if members > 1:
             self.divergence.fill_(latent.divergence())
 
-    def _certainty(self, f: Tensor) -> Tensor:
+    def _certainty(self, latent: FreeEnergySplines, f: Tensor) -> Tensor:
         """a_i, (n,), given F at every z."""
         gap = -(self.log_w + f).clamp(-LARGEST, LARGEST)
-        count = self.batches.bincount().to(gap)
-        divergence = torch.zeros_like(count).index_add(0, self.batches, gap) / count
-        return (1 / (2 * divergence).expm1().clamp(*SPREAD))[self.batches]
+        counts = REGIONS[latent.box.size]
+        time = self.batches.div(SPAN, rounding_mode="floor")
+        group = time * math.prod(counts) + latent.box.cell(self.z, counts)
+        everywhere, there = (of.bincount().to(gap) for of in (time, group))
+        mean = torch.zeros_like(everywhere).index_add(0, time, gap) / everywhere
+        total = torch.zeros_like(there).index_add(0, group, gap)
+        divergence = (total[group] + SHRINK * mean[time]) / (there[group] + SHRINK)
+        return 1 / (2 * divergence).expm1().clamp(*SPREAD)
 
 
 def _newton(latent: FreeEnergySplines, f: Tensor, cell: Tensor, log_w: Tensor, weight: Tensor) -> Tensor:
