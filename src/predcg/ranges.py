@@ -10,8 +10,8 @@ PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
-UnitInterval = Annotated[float, Ge(0), Le(1)]  # [0, 1], as a share
-OpenUnitInterval = Annotated[float, Gt(0), Lt(1)]  # (0, 1), as a probability that is no certainty
+UnitInterval = Annotated[float, Ge(0), Le(1)]  # It is [0, 1], as for a share.
+OpenUnitInterval = Annotated[float, Gt(0), Lt(1)]  # It is (0, 1), as for a probability that is no certainty.
 # In rad, of a wrapped normal: that of a threefold angle is 3 rad at most, up to which the density is exact.
 Width = Annotated[float, Gt(0), Le(1)]
 Seed = Annotated[int, Ge(0), Le(2**31 - 1)]  # Torch, numpy and OpenMM take it alike.

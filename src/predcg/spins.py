@@ -149,8 +149,8 @@ class Spins(NamedTuple):
         Sites that do not see one another are drawn at the same time.
         """
         size = start.shape[-1]
-        # Sites first, so that those of one colour are whole rows; the last row is what an open chain sees beyond its
-        # ends.
+        # Sites come first, so that those of one colour are whole rows; the last row is what an open chain sees beyond
+        # its ends.
         s = torch.cat([start.flatten(0, -2).T, start.new_zeros(1, start[..., 0].numel())])
         field = self.field.detach().expand_as(start).flatten(0, -2).T.to(s)
         pair, triple = self.pair.tolist(), self.triple.item()

@@ -166,7 +166,7 @@ class _Linear(Transform):
         return x @ self.lower.T
 
     def _inverse(self, y: Tensor) -> Tensor:
-        # One system with many right-hand sides: as many systems, each with the same matrix, it would take most of a
+        # It is one system with many right-hand sides: as many systems, each with the same matrix, would take most of a
         # training step.
         return (
             torch.linalg.solve_triangular(self.lower.T, y.flatten(0, -2), upper=True, left=False).reshape(y.shape)

@@ -74,7 +74,7 @@ class ConditionalKL(Recording):
     def _fresh(self, model: Model, system: System, z: Tensor) -> Terms:
         x, log_q = sample_with_log_prob(model.decoder(z))
         while not (whole := log_q.isfinite() & x.isfinite().all(-1)).all():
-            # Left out of the mean alone, it would give every weight the gradient 0 · ∞: the others are drawn anew.
+            # A draw left out of the mean alone would give every weight the gradient 0 · ∞: the others are drawn anew.
             if not whole.any():
                 raise NonFiniteError(f"none of {len(x)} draws has a finite density", x[0].detach())
             z = z[whole]

@@ -92,7 +92,7 @@ class FreeEnergyRegression(Recording):
 
 def _labels(z: Tensor, log_w: Tensor, latest: int, clipped: int) -> tuple[Tensor, Tensor]:
     """The different z, (m, d), in order, and the label of each, (m,); without those that have no weight yet."""
-    places, group = z.flip(0).unique(dim=0, return_inverse=True)  # the latest first
+    places, group = z.flip(0).unique(dim=0, return_inverse=True)  # The latest comes first.
     order = group.argsort(stable=True)
     counts = group.bincount()
     rank = torch.arange(len(z), device=z.device) - (counts.cumsum(0) - counts)[group[order]]

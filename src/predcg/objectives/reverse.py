@@ -56,8 +56,8 @@ class ReverseKL(Objective):
         x, log_decoder = sample_with_log_prob(model.decoder(z))
         broken = x[:0]
         while not (whole := x.isfinite().all(-1)).all():
-            # Left out of the mean alone, it would give every weight the gradient 0 · ∞: the others are drawn anew
-            # without it.
+            # A draw that is left out of the mean alone would give every weight the gradient 0 · ∞: the others are drawn
+            # anew without it.
             broken, z, log_latent = torch.cat([broken, x[~whole]]), z[whole], log_latent[whole]
             if not len(z):  # This raises.
                 self._count(broken)

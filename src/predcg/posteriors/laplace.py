@@ -20,8 +20,8 @@ from predcg.ranges import PositiveFloat
 
 ROWS = 20_000  # So many pairs of a frame and a node are summed at a time.
 RANK = 1e-3  # Parts of a frame's missing information that are smaller, relative to the largest, are left out.
-# Directions at most, of those in which most is missing; of 500 frames and 6,000 weights the others would widen bands
-# by less than 1 %.
+# At most so many directions are kept, those in which most is missing; of 500 frames and 6,000 weights the others would
+# widen bands by less than 1 %.
 KEPT = 500
 
 
@@ -53,7 +53,7 @@ class LastLayers(WeightPosterior):
         names = [name for names in _last_layers(decoder).values() for name in names] if of_outputs.numel() else []
         trained = [decoder.get_parameter(name) for name in names]
         columns = of_outputs.split([p.numel() // len(of_outputs) for p in trained], -1)
-        size = int((2 * len(of_latent) + 2.25) ** 0.5 - 1.5)  # h = d + d (d + 1) / 2
+        size = int((2 * len(of_latent) + 2.25) ** 0.5 - 1.5)  # It solves h = d + d (d + 1) / 2.
         lower = torch.eye(size, dtype=of_latent.dtype, device=of_latent.device)
         lower[tuple(torch.tril_indices(size, size))] += of_latent[size:]
         return (

@@ -10,8 +10,8 @@ import torch
 from predcg.errors import InputError
 from predcg.observables import Angles
 
-# Sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than 5 degrees
-# from a line is on it; our choice.
+# These are sines of the angle of three atoms: what is bent by more than 30 degrees comes first, and what is less than
+# 5 degrees from a line is on it; our choice.
 BENT, STRAIGHT = 0.5, 0.09
 
 

@@ -22,8 +22,8 @@ from predcg.systems.worker import FAILED, receive, send
 log = logging.getLogger(__name__)
 SCRIPT = Path(__file__).with_name("worker.py")
 ONE_THREAD = {"OPENMM_CPU_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-# Blocks per worker and batch: few enough that messages cost little, enough that a slow core does not hold up the
-# rest.
+# A batch is cut into so many blocks per worker: few enough that messages cost little, enough that a slow core does not
+# hold up the rest.
 BLOCKS = 2
 MESSAGE = 1 << 20  # Bytes: a message of more than one configuration is at most so large.
 

@@ -6,8 +6,8 @@ from torch import Tensor
 from predcg.observables.observable import atoms
 from predcg.systems.system import System
 
-# Residue (None: any), centre, three of its neighbours by rank, and the labels of a positive and of a negative triple
-# product.
+# Each row has a residue (None for any), a centre, three of its neighbours by rank, and the labels of a positive and of
+# a negative triple product.
 CENTRES = [
     (None, "CA", ("N", "C", "CB"), "LD"),
     ("ILE", "CB", ("CA", "CG1", "CG2"), "SR"),

@@ -20,8 +20,8 @@ LETTERS = dict(
     )
 )
 
-# Degrees about the bond that leads to an atom, of its first branch; 180 where nothing is said. Zeros bend a ring onto
-# itself.
+# The first branch of an atom is turned by so many degrees about the bond that leads to it, by 180 where nothing is
+# said. Zeros bend a ring onto itself.
 TORSIONS = {
     "PRO": {"CA": -65.0, "CB": 0.0, "CG": 0.0},
     "PHE": {"CG": 90.0, "CE1": 0.0},

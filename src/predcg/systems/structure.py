@@ -169,8 +169,8 @@ def _templates(topology: app.Topology, files: list[str], name: str) -> openmm.Sy
     try:
         return forcefield.createSystem(topology, nonbondedMethod=app.NoCutoff, rigidWater=False, removeCMMotion=False)
     except Exception as reason:
-        # Without patches, which many residues may need to be known, OpenMM's list holds more than those that are at
-        # fault; the first that is, it names.
+        # OpenMM's list is made without patches, which many residues may need to be known, so that it holds more than
+        # those at fault; of these OpenMM names the first.
         unknown = [
             r
             for r in forcefield.getUnmatchedResidues(topology)

@@ -111,8 +111,8 @@ def _end_with(parent: int) -> None:
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # What libraries print must not come between the answers.
-    # The end of the input ends an idle worker; this thread one that computes, or whose pipe a fork of the parent holds
-    # open.
+    # The end of the input ends an idle worker; this thread ends one that computes, or whose pipe a fork of the parent
+    # holds open.
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     with suppress(EOFError, BrokenPipeError):
         _serve(sys.stdin.buffer, answers)

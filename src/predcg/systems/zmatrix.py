@@ -11,13 +11,13 @@ from predcg.observables import Dihedrals
 from predcg.systems.atoms import bonded
 from predcg.systems.particles import plain
 
-# KJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our
+# In kJ/mol: a bond with a higher torsion barrier keeps the isomer of the first model (amides, aromatic rings); our
 # choice.
 RIGID = 40.0
 
 
 def zmatrix(
-    topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame: list[int], kt: float
+    topology: mdtraj.Topology, system: openmm.System, x: Tensor, frame_atoms: list[int], kt: float
 ) -> dict[str, list]:
     """How a molecule is built up from three atoms, in plain numbers.
 
@@ -30,7 +30,7 @@ def zmatrix(
     Args:
         topology, system: the molecule, one bonded piece.
         x: one configuration, (D,), nm: handedness and isomers are taken from it.
-        frame: atoms (a, b, c), b bonded to both others.
+        frame_atoms: (a, b, c), b bonded to both others.
         kt: kT in kJ/mol.
 
     Returns:
@@ -44,9 +44,9 @@ def zmatrix(
         InputError: atoms that no bonds connect, or a bond or angle without a harmonic term.
     """
     near = bonded(topology)
-    a, b, c = frame
+    a, b, c = frame_atoms
     parent = {a: b, b: a, c: b}
-    order = list(frame)
+    order = list(frame_atoms)
     for j in order:  # The list grows while it is read, breadth first.
         for i in near[j]:
             if i not in parent:
@@ -67,7 +67,9 @@ def zmatrix(
     free: list[bool] = []
     folds: list[int] = []
     for j in order:
-        children = sorted((i for i in near[j] if parent[i] == j and i not in frame), key=lambda i: (-behind[i], i))
+        children = sorted(
+            (i for i in near[j] if parent[i] == j and i not in frame_atoms), key=lambda i: (-behind[i], i)
+        )
         k = parent[j]
         hydrogens = sum(topology.atom(i).element.symbol == "H" for i in children)
         for i in children:

@@ -115,8 +115,8 @@ class LogZBounds(pl.Callback):
         with aside("bounds", trainer.global_step):
             exact = module.system.sample(self.draws)
             bounds = log_z_bounds(module.model, module.system, exact, self.draws, self.samples)
-        # Straight to the loggers: what Lightning collects reaches them only after the checkpoint of this step, too late
-        # for a kill between.
+        # It goes straight to the loggers: what Lightning collects reaches them after the checkpoint of this step only,
+        # too late for a kill between.
         for logger in trainer.loggers:
             logger.log_metrics({f"sample/{name}": value for name, value in bounds.items()}, trainer.global_step)
 

@@ -159,5 +159,5 @@ def _keep_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: smaller arrays come from the heap,
-        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: whose end is not given back
+        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: smaller arrays come from the heap.
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: the end of the heap is not given back.

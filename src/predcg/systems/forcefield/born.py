@@ -11,7 +11,7 @@ from predcg.systems.particles import plain
 
 FALLBACK = "; use OpenMM itself with system.workers=2"
 NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
-# The expressions that OpenMM's force-field files and its AMBER reader write; a captured number is a parameter of the
+# OpenMM's force-field files and its AMBER reader write these expressions; a captured number is a parameter of the
 # model.
 DESCREENING = (
     "select(step(r+sr2-or1),0.5*(1/L-1/U+0.25*(r-sr2^2/r)*(1/(U^2)-1/(L^2))+0.5*log(L/U)/r),0);"

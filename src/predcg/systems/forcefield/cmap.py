@@ -45,7 +45,7 @@ def _patches(grid: np.ndarray) -> np.ndarray:
         )
 
     d1, d2 = slope(grid, 0), slope(grid, 1)
-    values = np.stack([[grid, d2], [d1, slope(d1, 1)]])  # derivative in s, derivative in t, s, t
+    values = np.stack([[grid, d2], [d1, slope(d1, 1)]])  # The axes are derivative in s, derivative in t, s, t.
     corners = [[np.roll(values, (-i, -j), (2, 3)) for j in (0, 1)] for i in (0, 1)]
     # Rows: value and slope at 0, value and slope at 1; Hermite's basis turns them into powers.
     hermite = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [-3, -2, 3, -1], [2, 1, -2, 1]])

@@ -10,7 +10,7 @@ from predcg.systems.forcefield.parameters import Parameters, read_parameters
 from predcg.systems.forcefield.solvent import GeneralisedBorn
 
 TERMS = ("bond", "angle", "torsion", "nonbonded", "solvation")
-# nm: two atoms that come closer feel the parabola that continues their energy, so that it stays finite in float32.
+# In nm: two atoms that come closer feel the parabola that continues their energy, so that it stays finite in float32.
 CLASH = 0.02
 
 
@@ -102,7 +102,7 @@ class ForceField(nn.Module):
         inverse = r2.rsqrt()
         inverse2 = inverse * inverse
         coulomb, twelve, six = self.pair[0] * inverse, self.pair[1] * inverse2**6, self.pair[2] * inverse2**3
-        slope = -(12 * twelve - 6 * six + coulomb) * inverse2  # dE/dr / r
+        slope = -(12 * twelve - 6 * six + coulomb) * inverse2  # This is dE/dr / r.
         nonbonded = (coulomb + twelve - six + slope * beyond).sum(-2)
         stored, solvation = (inverse,), torch.zeros_like(nonbonded)
         if self.solvent is not None:

@@ -9,7 +9,7 @@ from predcg.errors import InputError
 from predcg.systems.forcefield.born import FALLBACK, BornParameters, read_custom, read_obc2
 from predcg.systems.particles import check_free, plain
 
-COULOMB = 138.93545764438198  # kJ/mol nm per squared elementary charge: 1/(4πε_0) as OpenMM has it
+COULOMB = 138.93545764438198  # In kJ/mol nm per squared elementary charge: 1/(4πε_0) as OpenMM has it.
 WITHOUT_ENERGY = (
     openmm.CMMotionRemover,
     openmm.MonteCarloBarostat,

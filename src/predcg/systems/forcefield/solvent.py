@@ -61,7 +61,7 @@ class GeneralisedBorn(nn.Module):
         pair = self.charges * f
         slope = -pair * f * f
         surface = self.surface * born**6
-        # d f² / dB_i = exp(...) (B_i B_j + r²/4) / B_i, and dB = -B² d(1/B)
+        # By d f² / dB_i = exp(...) (B_i B_j + r²/4) / B_i, and dB = -B² d(1/B).
         bend = -0.5 * slope * damping * (product + 0.25 * true_r2)
         by_born = (bend[..., index, :] * self.others).sum(-3) * radius + self.own + 6 * surface * radius
         by_screening = by_born * born_slope
@@ -106,7 +106,7 @@ class GeneralisedBorn(nn.Module):
 
     def _born(self, screening: Tensor) -> tuple[Tensor, Tensor]:
         """1/B_i of I_i, and its derivative d(1/B)/dI, (..., n, W)."""
-        # a collapsed molecule would have negative radii, whose f is not real: they end at one micrometre.
+        # A collapsed molecule would have negative radii, whose f is not real: they end at one micrometre.
         if not self.has_tanh:
             born = self.inverse - screening
             return born.clamp(min=1e-3), -(born > 1e-3).to(born)
