@@ -11,6 +11,7 @@ from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
 from predcg.measures.bands import LEVEL, Band, credible_bands, free_energy, observables, radius_band
 from predcg.measures.runs import grouped, mean_over_seeds
+from predcg.measures.weights import as_many
 from predcg.results import Run
 from predcg.systems import Molecule
 
@@ -65,7 +66,7 @@ def observable_bands(runs: list[Run], draws: int = 500, frames: int = 3000) -> t
 
 
 def _frames(run: Run) -> int:
-    return len(run.data.train.x)
+    return as_many(run.data.train)
 
 
 def _draw(

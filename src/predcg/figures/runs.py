@@ -67,7 +67,7 @@ def needs(
             picture, numbers = drawn[0]
             if len(drawn) > 1:
                 numbers = mean_over_seeds([numbers for _, numbers in drawn])
-            _tell_weights(picture, runs[:1])
+            _tell_weights(picture, runs)
             return picture, numbers | effective_frames([run.data for run in runs])
 
         checked.needs = Needs(kind, names)
@@ -90,13 +90,14 @@ def _only_seeds_differ(figure: str, runs: list[Run], by: Callable[[Run], Any]) -
 
 
 def _tell_weights(picture: Figure, runs: list[Run]) -> None:
-    """Add the effective sample size of frames of uneven weight, the first run's, to the title of the first panel."""
-    lines = [
-        f"effective sample size of {len(batch)} {name} frames: {batch.effective_size:.4g}"
-        for run in runs
-        for name, batch in zip(("training", "held-out"), run.data, strict=True)
-        if batch.weighted
-    ]
-    if lines:
-        panel = picture.axes[0]
-        panel.set_title("\n".join(filter(None, [panel.get_title(), *lines])))
+    """Add to the title of the first panel the effective sample sizes of the first run whose frames weigh unevenly."""
+    for run in runs:
+        lines = [
+            f"effective sample size of {len(batch)} {name} frames: {batch.effective_size:.4g}"
+            for name, batch in zip(("training", "held-out"), run.data, strict=True)
+            if batch.weighted
+        ]
+        if lines:
+            panel = picture.axes[0]
+            panel.set_title("\n".join(filter(None, [panel.get_title(), *lines])))
+            return

@@ -87,7 +87,7 @@ def measure(run: Run, simulated: Simulated, draws: int, frames: int, samples: in
         frames: of the reference, where log q is computed.
         samples: latent draws in log q, where there is a latent variable.
     """
-    train, test = simulated.train, simulated.test
+    train, test, trained_with = simulated.train, simulated.test, int(run.system.evaluations)
     weighted = draw(run.model, run.system, draws, samples)
     model = Sample.of(run.system, Batch.of(weighted.x))
     judged = test.batch.frames(slice(None, None, max(1, len(test.batch) // frames)))
@@ -126,8 +126,7 @@ def measure(run: Run, simulated: Simulated, draws: int, frames: int, samples: in
             sane(run.system, batch, length_nm, angle) for batch in (model.batch, test.batch)
         )
         numbers[f"{name}_off_percent"] = abs(numbers[f"{name}_percent"] - numbers[f"{name}_percent_reference"])
-    numbers["energy_evaluations"] = int(run.system.evaluations)
-    return Found(weighted, within, above, numbers)
+    return Found(weighted, within, above, numbers | {"energy_evaluations": trained_with})
 
 
 def divergence(truth: np.ndarray, sample: Sample, frames: float) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from predcg.densities import MajorityBlocks, fine_correlations, fine_magnetisation
 from predcg.errors import InputError
 from predcg.measures.runs import apart, grouped, mean_over_seeds
+from predcg.measures.weights import as_many
 from predcg.results import Run
 
 Curve = list[tuple[float, float]]  # Means over seeds with their standard errors, along the field.
@@ -140,7 +141,7 @@ def setting(run: Run) -> tuple[str, str, str, float]:
 
 
 def _frames(run: Run) -> str:
-    return f"{len(run.data.train.x):04d}_frames"
+    return f"{as_many(run.data.train):04d}_frames"
 
 
 def _block(run: Run) -> str:

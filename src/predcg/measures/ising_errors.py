@@ -19,6 +19,7 @@ from predcg.measures.ising import (
     what_varies,
 )
 from predcg.measures.runs import grouped, mean_over_seeds
+from predcg.measures.weights import as_many
 from predcg.results import Run
 
 
@@ -87,7 +88,7 @@ def errors_of_groups(runs: list[Run]) -> tuple[list[int], dict[str, list[dict[st
     for name, same in groups.items():
         errors[name] = [_errors(of_seed, exact_m, exact_r) for of_seed in grouped(same, lambda run: run.seed).values()]
         numbers |= mean_over_seeds(errors[name], f"_{name}")
-    frames = [len(same[0].data.train) for same in groups.values()]
+    frames = [as_many(same[0].data.train) for same in groups.values()]
     for key in ("magnetisation_off", "correlation_off") if len(set(frames)) > 1 else ():
         slopes = [
             np.polyfit(np.log(frames), np.log([one[key] for one in of_seed]), 1)[0]
