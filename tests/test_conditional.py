@@ -6,7 +6,9 @@ from functools import partial
 import pytest
 import torch
 
+from predcg import run
 from predcg.batch import Batch
+from predcg.config import compose
 from predcg.densities import (
     Completing,
     FreeEnergyNetworks,
@@ -158,6 +160,17 @@ def test_what_does_not_go_together_is_refused_at_the_rehearsal(name):
     ConditionalKL().eval()(model_of(), Harmonic(SYSTEM), asked(3))
 
 
+def test_data_without_queries_are_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = ["objective=conditional", "latent=free_energy", "latent.low=[-2.0]", "latent.high=[2.0]", "logger=none"]
+    densities = ["decoder=completion", "encoder=observed", "acquisition=none"]
+    with pytest.raises(
+        InputError, match=r"^objective: ConditionalKL learns from collective variables .*=active"
+    ) as told:
+        run.run(compose(["experiment=double_well/mixed", *overrides, *densities]))
+    assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["every", "replayed", "cap"])
 def test_numbers_are_checked(name):
     with pytest.raises(InputError, match=f"objective.{name}: expected at least 1; found 0"):
@@ -251,6 +264,28 @@ def test_what_is_found_is_the_maximum_of_what_is_said():
     (gradient,) = torch.autograd.grad(data - 0.5 * ((apart @ latent.precision) * apart).sum(), theta)
     assert gradient.abs().max() < 0.05 < data.abs()
     assert objective.bootstrap.shape == (600, 3) and objective.bootstrap.mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_a_free_energy_of_two_torsions_is_fitted_on_the_torus():
+    """F = cos(φ) + cos(2 ψ - φ), without a seam."""
+
+    def torsional(z):
+        return z[..., 0].cos() + (2 * z[..., 1] - z[..., 0]).cos()
+
+    box = {"low": [-math.pi] * 2, "high": [math.pi] * 2, "periodic": [True, True]}
+    model = model_of()
+    model.latent = FreeEnergySplines(2, intervals=[8, 12], members=4, **box)
+    objective = FreeEnergyMatching()
+    for _ in range(4):
+        z = (2 * torch.rand(1000, 2) - 1) * math.pi
+        noise = 0.5 * torch.randn(1000, dtype=torch.float64) - 0.125
+        objective.observe(Evaluated(z, torch.zeros(1000, 3), noise - torsional(z).double()))
+    objective(model, Harmonic(SYSTEM), asked(1))
+    z = (2 * torch.rand(500, 2) - 1) * math.pi
+    z[:100, 0] = math.pi
+    off = model.latent.potential(z) - torsional(z)
+    assert off.square().mean().sqrt() < 0.1 and off.abs().max() < 0.35
+    assert 0.02 < model.latent.doubt(z).mean() < 0.2
 
 
 def test_one_member_is_the_plain_fit():
