@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from predcg.acquisitions import Exact, Load, NoData, Simulate
+from predcg.acquisitions import Active, Exact, Load, NoData, Simulate
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.importance import Weighted
@@ -482,3 +482,20 @@ def test_exact_draws_of_a_rare_basin_are_as_many_as_asked_for():
 def test_a_basin_that_the_system_lacks_is_refused(system, known):
     with pytest.raises(InputError, match=f"acquisition.basin: expected one of {known}; found 'middle'"):
         Exact(10, 10, basin="middle").acquire(None, system, Counter())
+
+
+ABSURD = {
+    "frames": Exact(10**12, 1),
+    "test_frames": Simulate(10, 10**12, 1, 1),
+    "queries": Active([0.0], queries=10**12),
+    "uniform": Active([0.0], uniform=10**12),
+}
+
+
+@pytest.mark.parametrize("name", ABSURD)
+def test_more_frames_than_memory_holds_are_refused_before_any_is_made(name, ala2, tmp_path):
+    with pytest.raises(
+        InputError, match=rf"^acquisition.{name}: expected configurations that fit into .* GB of memory"
+    ):
+        ABSURD[name].acquire(None, ala2, Langevin(0.001, 1.0, 1, 0), folder=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -72,10 +72,21 @@ def test_inputs_of_one_name_and_a_changed_original_are_not_mixed_up(ala2, tmp_pa
     assert torch.allclose(load("mine").system(x) * 300, ala2(x) * 330, rtol=1e-4)
 
 
-def test_what_leads_out_of_the_folder_of_a_force_field_is_left_where_it_is(ala2):
-    Path("parts/above.xml").write_text('<ForceField><Include file="../field.xml"/></ForceField>')
-    run(compose([*QUICK, *FRAMES, "system.pdb=mine.pdb", "system.forcefield=[parts/above.xml,solvent.xml]"]))
-    assert torch.allclose(load("mine").system(ala2.models) * 300, ala2(ala2.models) * 330, rtol=1e-4)
+def test_what_leads_out_of_the_folder_of_a_force_field_travels_with_it(ala2, tmp_path, monkeypatch):
+    """Above it, a file of its own name, which includes one that is beside it again."""
+    Path("parts/field.xml").write_text('<ForceField><Include file="../field.xml"/></ForceField>')
+    run(compose([*QUICK, *FRAMES, "system.pdb=mine.pdb", "system.forcefield=[parts/field.xml,solvent.xml]"]))
+    moved = load(move(tmp_path, monkeypatch))
+    assert torch.allclose(moved.system(ala2.models) * 300, ala2(ala2.models) * 330, rtol=1e-4)
+
+
+def test_an_include_that_no_copy_would_find_is_refused_before_anything_is_removed(tmp_path):
+    command = [*QUICK, *FRAMES, "system.pdb=mine.pdb", "force=true", "system.forcefield=[field.xml,solvent.xml]"]
+    run(compose(command))
+    Path("field.xml").write_text(f'<ForceField><Include file="{tmp_path}/parts/bonded.xml"/></ForceField>')
+    with pytest.raises(InputError, match=r"system.forcefield: expected includes by a .*; write 'parts/bonded.xml'"):
+        run(compose(command))
+    assert Path("mine/finished").exists()
 
 
 def test_a_sequence_is_no_file(tmp_path, monkeypatch):

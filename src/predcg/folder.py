@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from predcg.errors import InputError
 from predcg.files import atomic, read_json, write_json
-from predcg.inputs import COPIES, INPUTS, contents, keep, recorded
+from predcg.inputs import COPIES, INPUTS, contents, copies, keep, recorded
 from predcg.provenance import commit
 
 # These keys may differ between two calls of one run.
@@ -108,6 +108,7 @@ def begin(folder: Path, resolved: dict) -> Path:
     """Write configuration and input files into an empty folder, or into that of a run which is replaced by force;
     return the topmost folder made.
     """
+    copies(resolved)  # What cannot be kept is refused before anything is removed.
     if resolved["force"] and folder.exists():  # It is a run folder: is_finished has refused any other.
         shutil.rmtree(folder)
     made = folder

@@ -2,6 +2,7 @@
 copy of those of its system.
 """
 
+import glob
 import hashlib
 import os
 import shutil
@@ -25,13 +26,23 @@ def contents(resolved: dict) -> dict[str, str]:
 
 def keep(folder: Path, resolved: dict) -> None:
     """Write names and hashes of all files, and copies of those of the system: trajectories are in the folder's data."""
-    found = contents(resolved)
-    for name in sorted(found.keys() & set(_texts(resolved["system"]))):
-        copy = _copy(folder, name, found[name])
-        for part in _parts(os.path.expanduser(name)):
-            with atomic(copy.parent / part) as temporary:
-                shutil.copyfile(Path(os.path.expanduser(name)).parent / part, temporary)
-    write_json(folder / INPUTS, found)
+    for copy, original in copies(resolved).items():
+        with atomic(folder / COPIES / copy) as temporary:
+            shutil.copyfile(original, temporary)
+    write_json(folder / INPUTS, contents(resolved))
+
+
+def copies(resolved: dict) -> dict[Path, Path]:
+    """What is copied for the files of the system, by its place among the copies: each with all that it includes, which
+    lies to it as it does to the original. Raises InputError on an absolute path in an <Include>: it would stay where it
+    is.
+    """
+    found = {}
+    for name, digest in _contents(resolved["system"]).items():
+        parts = _parts(Path(os.path.expanduser(name)).absolute())
+        top = os.path.commonpath([part.parent for part in parts])
+        found |= {Path(digest[:12], part.relative_to(top)): part for part in parts}
+    return found
 
 
 def recorded(folder: Path) -> dict[str, str]:
@@ -48,21 +59,18 @@ def kept(folder: Path, system: Any) -> Any:
     """The node of the system with the copies in the run folder for the files it names. Raises InputError on a copy that
     is not what was copied.
     """
-    copies = {}
+    there = {}
     for name, digest in recorded(folder).items():
-        copy = _copy(folder, name, digest)
-        if copy.is_file():
-            if _digest(copy) != digest:
+        named = sorted((folder / COPIES / digest[:12]).rglob(glob.escape(Path(name).name)))
+        if named:
+            same = [copy for copy in named if _digest(copy) == digest]
+            if not same:
                 raise InputError(
-                    f"{copy}: expected {name!r} as it was when the run began; found other content; put it back, or say"
-                    " force=true"
+                    f"{named[0]}: expected {name!r} as it was when the run began; found other content; put it back, or"
+                    " say force=true"
                 )
-            copies[name] = str(copy)
-    return _replaced(system, copies)
-
-
-def _copy(folder: Path, name: str, digest: str) -> Path:
-    return folder / COPIES / digest[:12] / Path(name).name
+            there[name] = str(same[0])
+    return _replaced(system, there)
 
 
 def _contents(node: Any) -> dict[str, str]:
@@ -92,21 +100,21 @@ def _digest(file: Path | str) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _parts(name: str) -> list[str]:
-    """The file and what it includes (OpenMM's <Include>), relative to its folder; none if that leads out of the folder:
-    a copy would not find it.
-    """
-    home, parts = os.path.dirname(name), [os.path.basename(name)]
-    for part in parts:  # The list grows while it is read.
+def _parts(file: Path) -> list[Path]:
+    """The file and what it includes (OpenMM's <Include>) beside it, below or above."""
+    parts = [Path(os.path.normpath(file))]
+    for part in parts:  # It grows while it is read.
         try:
-            root = etree.parse(os.path.join(home, part)).getroot() if part.endswith(".xml") else etree.Element("none")
+            root = etree.parse(part).getroot() if part.suffix == ".xml" else etree.Element("none")
         except etree.ParseError:  # OpenMM's own parser reads it all the same.
             continue
-        beside = [
-            os.path.normpath(os.path.join(os.path.dirname(part), include.attrib["file"]))
-            for include in root.findall("Include")
-        ]
-        parts += [
-            path for path in dict.fromkeys(beside) if path not in parts and os.path.isfile(os.path.join(home, path))
-        ]
-    return parts if not any(os.path.isabs(part) or part.startswith("..") for part in parts) else []
+        for included in (element.attrib["file"] for element in root.findall("Include")):
+            path = Path(os.path.normpath(part.parent / included))
+            if os.path.isabs(included):
+                raise InputError(
+                    f"system.forcefield: expected includes by a path relative to {part}, so that a copy finds them;"
+                    f" found {included!r}; write {os.path.relpath(included, part.parent)!r}"
+                )
+            if path not in parts and path.is_file():
+                parts.append(path)
+    return parts

@@ -1,5 +1,6 @@
 """What an acquisition is: where the next data come from."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ class Exact(Acquisition):
     def acquire(
         self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
     ) -> Data:
+        fits(system, frames=self.frames, test_frames=self.test_frames)
         return Data(Batch.of(self._sample(system, self.frames)), Batch.of(self._sample(system, self.test_frames)))
 
     def _sample(self, system: System, n: int) -> Tensor:
@@ -82,6 +84,19 @@ def in_basin(system: System, x: Tensor, basin: str | None) -> Tensor:
     if basin not in system.basins:
         raise InputError(f"acquisition.basin: expected one of {', '.join(system.basins) or 'none'}; found {basin!r}")
     return system.label(x) == system.basins.index(basin)
+
+
+def fits(system: System, **counts: int) -> None:
+    """Raise InputError, before any is made, where so many configurations of a system, with forces and a copy of both,
+    need more memory than the machine has: it would be used up long before an error.
+    """
+    most, name = max((count, name) for name, count in counts.items())
+    needed, there = 16 * system.size * sum(counts.values()), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise InputError(
+            f"acquisition.{name}: expected configurations that fit into {there / 1e9:.3g} GB of memory; found"
+            f" {most}, for {needed / 1e9:.3g} GB; choose fewer"
+        )
 
 
 def positive(**counts: int) -> None:

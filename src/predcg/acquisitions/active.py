@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from predcg.acquisitions.acquisition import Acquisition
+from predcg.acquisitions.acquisition import Acquisition, fits
 from predcg.batch import Batch, Data
 from predcg.densities import FreeEnergy
 from predcg.errors import InputError
@@ -73,6 +73,7 @@ class Active(Acquisition):
     def acquire(
         self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
     ) -> Data:
+        fits(system, queries=self.centres * self.queries, uniform=self.uniform, chains=self.chains)
         latent = model.latent
         if not isinstance(latent, FreeEnergy):
             raise InputError(

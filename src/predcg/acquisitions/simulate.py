@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from predcg.acquisitions.acquisition import Acquisition, in_basin, positive
+from predcg.acquisitions.acquisition import Acquisition, fits, in_basin, positive
 from predcg.batch import Batch, Data
 from predcg.errors import InputError
 from predcg.files import locked
@@ -63,6 +63,7 @@ class Simulate(Acquisition):
     def acquire(
         self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
     ) -> Data:
+        fits(system, frames=self.frames, test_frames=self.test_frames)
         in_basin(system, system.start(1), self.basin)  # An unknown basin is told before the simulation.
         per_block = (self.frames + self.test_frames) // (self.replicas * self.blocks)
         batch = self._simulate(system, sampler, per_block * self.blocks, folder)
