@@ -388,7 +388,9 @@ def test_a_sweep_makes_one_folder_per_job_and_skips_finished_ones(monkeypatch, c
 
 
 def test_wandb_writes_one_offline_run_with_figures_and_summary(monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     assert call(monkeypatch, *[argument for argument in QUICK if argument != "logger=none"]) == 0
+    assert "WANDB_MODE" not in os.environ  # Else a later run of this process would never be online.
     (offline,) = the_folder().glob("wandb/offline-run-*")
     assert list(offline.glob("run-*.wandb"))
     assert list(offline.glob("files/media/images/figures/training*.png"))
@@ -596,7 +598,7 @@ def test_what_a_training_cannot_use_or_would_end_early_is_refused_before_data(ov
 
 def test_wandb_online_without_a_key_is_refused_before_data(monkeypatch, capsys):
     monkeypatch.setattr("predcg.acquisitions.Exact.acquire", None)
-    monkeypatch.delenv("WANDB_MODE", raising=False)  # which an earlier run of this process has set, offline
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(Path("none").absolute()))
     assert "choose logger=none or logger.offline=true" in refused(

@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -49,16 +50,12 @@ def run(cfg: DictConfig) -> Path:
             _draw_missing(cfg.figures, folder)
             return folder
         loggers = _loggers(cfg)
-        try:
+        with _ended(loggers):
             module, rounds = _go_round(cfg, parts, resolved, loggers)
             summary = _results(cfg, module) | ({"rounds": rounds} if cfg.rounds > 1 else {})
             summary["wall_time_s"] = round(time.perf_counter() - began, 1)
             for logger in loggers:
                 _report(logger, folder, summary)
-        finally:
-            for logger in loggers:
-                if getattr(logger, "_experiment", None) is not None:  # To ask for it would begin one.
-                    getattr(logger.experiment, "finish", lambda: None)()
         finish(folder, resolved, summary)
     log.info("finished: %s", folder)
     return folder
@@ -109,6 +106,21 @@ def _loggers(cfg: DictConfig) -> list:
         # Lightning passes this one on to wandb, which warns the user that it is of no use.
         getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     return loggers
+
+
+@contextmanager
+def _ended(loggers: Sequence) -> Iterator[None]:
+    """Afterwards loggers are finished, and WANDB_MODE, which Lightning sets for the whole process, is as before."""
+    mode = os.environ.get("WANDB_MODE")
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            if getattr(logger, "_experiment", None) is not None:  # To ask for it would begin one.
+                getattr(logger.experiment, "finish", lambda: None)()
+        os.environ.pop("WANDB_MODE", None)
+        if mode is not None:
+            os.environ["WANDB_MODE"] = mode
 
 
 def _results(cfg: DictConfig, module: Training) -> dict[str, float]:
