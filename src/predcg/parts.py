@@ -14,6 +14,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from predcg import figures
 from predcg.acquisitions import Acquisition, NoData, Simulate
 from predcg.config import check_sizes
+from predcg.densities import FreeEnergy
 from predcg.errors import InputError
 from predcg.facts import fill
 from predcg.messages import explain, unknown
@@ -73,6 +74,7 @@ def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
         "snapshots": cfg.get("snapshots") is not None,  # Run folders of earlier versions lack it.
         "draws": parts.objective.of_energy and cfg.steps > 0,
         "adaptive": any(isinstance(callback, AdaptiveTempering) for callback in parts.callbacks),
+        "free_energy": isinstance(parts.model.latent, FreeEnergy) and cfg.steps > 0,
         "ladder": isinstance(parts.acquisition, Simulate) and isinstance(parts.sampler, ReplicaExchange),
     }
     return {name for name, there in facts.items() if there}

@@ -10,6 +10,12 @@ from predcg.figures.decoding import decoder_walk, dihedral_maps
 from predcg.figures.efficiency import efficiency
 from predcg.figures.evolution import histograms, moments
 from predcg.figures.explained import explained
+from predcg.figures.free_energy import (
+    coarse_axis,
+    coarse_histogram,
+    free_energy_learning,
+    free_energy_rounds,
+)
 from predcg.figures.gradients import gradient_noise
 from predcg.figures.ising import spin_correlations, spin_magnetisation, spin_parameters
 from predcg.figures.ising_errors import spin_bands, spin_errors
@@ -33,6 +39,8 @@ __all__ = [
     "atom_spread",
     "bond_lengths",
     "bounds",
+    "coarse_axis",
+    "coarse_histogram",
     "coupling_path",
     "coverage",
     "decoded",
@@ -43,6 +51,8 @@ __all__ = [
     "energy_histogram",
     "energy_speed",
     "explained",
+    "free_energy_learning",
+    "free_energy_rounds",
     "gibbs_acceptance",
     "gradient_noise",
     "histograms",

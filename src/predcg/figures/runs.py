@@ -24,6 +24,7 @@ HAD = {
     "snapshots": "snapshots; choose snapshots=<steps>",
     "draws": "weighted draws; choose an objective of the energy, such as objective=reverse_kl",
     "adaptive": "adaptive tempering; choose callbacks=[adaptive_tempering]",
+    "free_energy": "a latent density that knows its free energy; choose latent=free_energy",
     "ladder": "a ladder of temperatures; choose acquisition=simulate sampler=replica_exchange",
     "claim": "the runs that a claim names; draw it with predcg-draw <paper>/<figure>",
 }

@@ -1,0 +1,114 @@
+"""How near a learnt free energy is to the exact one, and whether its doubt says so."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from predcg.batch import Batch
+from predcg.coarse import Coarse
+from predcg.densities import FreeEnergy
+from predcg.results import Run
+from predcg.samplers import Metropolis
+from predcg.systems import MuellerBrown
+
+BINS = 100  # of the source
+DEEP = 12.0  # kT above the lowest: where errors of F count
+LOW = 8.0  # kT: where coarse dynamics reach
+# Of Müller-Brown along s = x1 - x2, windows that hold one extremum each (Schopmans, Friederich 2024).
+EXTREMA = {"middle_well": (-0.8, -0.3, min), "lower_well": (0.3, 0.9, min), "barrier": (-1.7, -1.1, max)}
+
+
+class Profile(NamedTuple):
+    """F along one collective variable at the centres of equal bins: z, (n, 1), exact, learnt and its doubt, (n,), kT, all
+    float64; exact and learnt are 0 at their lowest.
+    """
+
+    z: Tensor
+    exact: Tensor
+    learnt: Tensor
+    doubt: Tensor
+
+
+def landscape(system: MuellerBrown, places: int = 2001) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Places s, exact F there, kT, and of its wells and barriers, numbered along s, where and how high they are."""
+    s = torch.linspace(-2.5, 1.1, places, dtype=torch.float64)
+    f, numbers = system.pmf(s), {}
+    inner = f[1:-1]
+    turns = {"well": (inner < f[:-2]) & (inner < f[2:]), "barrier": (inner > f[:-2]) & (inner > f[2:])}
+    for kind, there in turns.items():
+        for index, at in enumerate(there.nonzero().flatten().tolist(), 1):
+            numbers |= {f"{kind}_{index}_s": s[at + 1].item(), f"{kind}_{index}_kt": f[at + 1].item()}
+    return s, f, numbers
+
+
+@torch.no_grad()
+def profile(run: Run, bins: int = BINS) -> Profile:
+    """Of a run of Müller-Brown over the box of its latent density."""
+    latent: FreeEnergy = run.model.latent
+    z, _ = latent.box.cells([bins])
+    exact, learnt = run.system.pmf(z.squeeze(-1)), latent.potential(z)
+    return Profile(z, exact, learnt - learnt.min(), latent.doubt(z))
+
+
+def errors(run: Run, bins: int = BINS) -> dict[str, float]:
+    """What a learnt F of Müller-Brown is off.
+
+    forward_kl, Σ p log p/q over the bins, p ∝ exp(-F); predicted_kl, what the doubt makes of it without the truth;
+    rms_kt, root mean square error of F where it is below 12 kT, after its mean there is taken away; doubt_kt, the
+    largest doubt there; for both wells and the barrier the height over the lowest and its exact value.
+    """
+    found = profile(run, bins)
+    p, q = (-found.exact).log_softmax(0), (-found.learnt).log_softmax(0)
+    deep = found.exact < DEEP
+    off = (found.learnt - found.exact)[deep]
+    numbers = {
+        "forward_kl": (p.exp() * (p - q)).sum().item(),
+        "predicted_kl": run.model.latent.divergence(),
+        "rms_kt": (off - off.mean()).square().mean().sqrt().item(),
+        "doubt_kt": found.doubt[deep].max().item(),
+    }
+    s = found.z.squeeze(-1)
+    for name, (low, high, extreme) in EXTREMA.items():
+        inside = (s > low) & (s < high)
+        numbers[f"{name}_kt"] = extreme(found.learnt[inside].tolist())
+        numbers[f"{name}_kt_exact"] = extreme(found.exact[inside].tolist())
+    return numbers
+
+
+def met(numbers: dict[str, float]) -> bool:
+    """Whether both wells are within 0.1 kT, the barrier within 0.2 kT, and the forward divergence below 1e-3 nat."""
+    return numbers["forward_kl"] < 1e-3 and all(
+        abs(numbers[f"{name}_kt"] - numbers[f"{name}_kt_exact"]) < (0.2 if name == "barrier" else 0.1)
+        for name in EXTREMA
+    )
+
+
+def evaluations(run: Run) -> int:
+    """Energies that were evaluated until the run's model was as it is."""
+    return int(run.system.evaluations)
+
+
+def backmapped(run: Run, n: int) -> Tensor:
+    """n configurations that the decoder makes of draws of the latent density, (n, D)."""
+    torch.manual_seed(run.seed)
+    with torch.no_grad():
+        return run.model.generate(n)
+
+
+def coarse_dynamics(run: Run, replicas: int, frames: int, bins: int = 60) -> tuple[Profile, Tensor, float]:
+    """Metropolis dynamics on the learnt F: the profile at the centres of bins, -log of the histogram there, (n,), and the
+    root mean square of their difference where F is below 8 kT, each bin by its expected count.
+    """
+    system = Coarse(run.model.latent)
+    torch.manual_seed(run.seed)
+    start = run.model.latent().sample((replicas,))
+    walked: Batch = Metropolis(0.5, stride=5, burn_in=200, seed=run.seed).run(system, start, frames)
+    found = profile(run, bins)
+    counts = torch.bincount(run.model.latent.box.cell(walked.x.double(), [bins]), minlength=bins).double()
+    f = -(counts / counts.sum()).log()
+    inside = (found.learnt < LOW) & (counts > 0)
+    off = (f - found.learnt)[inside]
+    share = (-found.learnt).softmax(0)[inside]
+    off = off - (share * off).sum() / share.sum()
+    return found, f, off.square().mean().sqrt().item()
