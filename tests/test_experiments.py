@@ -222,7 +222,8 @@ def test_no_figure_is_left_out_of_the_fast_tests():
 def test_every_figure_says_what_it_needs():
     assert all(hasattr(getattr(figures, name), "needs") for name in figures.__all__)
     assert all(
-        set(HAD) & set(getattr(figures, name).needs.names) or name in {"target", "networks"} for name in figures.__all__
+        set(HAD) & set(getattr(figures, name).needs.names) or name in {"target", "networks", "coarse_axis"}
+        for name in figures.__all__
     )
 
 

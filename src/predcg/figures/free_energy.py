@@ -19,13 +19,13 @@ S, F = "collective variable s = x1 - x2", "free energy (kT)"
 
 @needs(MuellerBrown, "free_energy", each=True)
 def free_energy_rounds(runs: list[Run], draws: int = 2000) -> tuple[Figure, dict[str, float]]:
-    """An early round and the last one: F with twice its doubt, the exact one, where was asked before and where now; and
-    configurations that the decoder makes of the collective variables, over the potential.
+    """The third round and the last one: F with twice its doubt, the exact one, where was asked before and where now; and
+    configurations that the decoder makes of the collective variables asked for, over the potential.
 
     Numbers: see measures.free_energy.errors, of the last round; rounds, evaluations.
     """
     rounds = runs[-1].rounds
-    shown = [rounds[(len(rounds) - 1) // 3], rounds[-1]] if len(rounds) > 1 else rounds
+    shown = rounds[2:3] + rounds[-1:] if len(rounds) > 3 else rounds[-1:]
     figure, axes = new(columns=len(shown), rows=2, width=3.8, height=2.9)
     for one, above, below in zip(shown, axes, axes[len(shown) :], strict=False):
         found = profile(one)
@@ -36,20 +36,19 @@ def free_energy_rounds(runs: list[Run], draws: int = 2000) -> tuple[Figure, dict
         above.plot(s, found.learnt, color=MODEL, label="learnt")
         above.plot(s, found.exact, "--", color=EXACT, label="exact")
         old = [z for before in rounds[: one.number - 1] for z in before.acquired.train.z.flatten().tolist()]
-        above.plot(old, np.full(len(old), -1.3), "|", color=NOWHERE, markersize=5)
+        above.plot(old, np.full(len(old), -1.3), "|", color=NOWHERE, markersize=5, label="asked before")
         new_z = one.acquired.train.z.flatten().tolist()
-        above.plot(new_z, np.full(len(new_z), -2.6), "|", color=DATA, markersize=5)
+        above.plot(new_z, np.full(len(new_z), -2.6), "|", color=DATA, markersize=5, label="asked now")
         above.set(
             xlabel=S,
             ylabel=F,
-            ylim=(-4, 18),
+            ylim=(-3.5, 20),
             title=f"round {one.number}: {evaluations(one)} evaluations",
         )
         _potential(below, one.system)
         x = backmapped(one, draws)
         below.plot(*x.T, ".", color=MODEL, markersize=1.5, alpha=0.4)
     axes[0].legend(fontsize=7, loc="upper right")
-    axes[0].text(0.02, 0.02, "asked now (blue), before (grey)", transform=axes[0].transAxes, fontsize=7)
     numbers = errors(runs[-1])
     return figure, numbers | {"rounds": float(len(rounds)), "evaluations": float(evaluations(runs[-1]))}
 

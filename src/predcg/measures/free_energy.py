@@ -20,8 +20,8 @@ EXTREMA = {"middle_well": (-0.8, -0.3, min), "lower_well": (0.3, 0.9, min), "bar
 
 
 class Profile(NamedTuple):
-    """F along one collective variable at the centres of equal bins: z, (n, 1), exact, learnt and its doubt, (n,), kT, all
-    float64; exact and learnt are 0 at their lowest.
+    """F along one collective variable at the centres of equal bins: z, (n, 1), exact, learnt and its doubt, (n,), kT,
+    all float64; exact and learnt are 0 at their lowest.
     """
 
     z: Tensor
@@ -90,15 +90,16 @@ def evaluations(run: Run) -> int:
 
 
 def backmapped(run: Run, n: int) -> Tensor:
-    """n configurations that the decoder makes of draws of the latent density, (n, D)."""
+    """n configurations that the decoder makes of collective variables that the run's rounds have asked for, (n, D)."""
     torch.manual_seed(run.seed)
+    z = run.data.train.z
     with torch.no_grad():
-        return run.model.generate(n)
+        return run.model.decoder(z[torch.randint(len(z), (n,))]).sample()
 
 
 def coarse_dynamics(run: Run, replicas: int, frames: int, bins: int = 60) -> tuple[Profile, Tensor, float]:
-    """Metropolis dynamics on the learnt F: the profile at the centres of bins, -log of the histogram there, (n,), and the
-    root mean square of their difference where F is below 8 kT, each bin by its expected count.
+    """Metropolis dynamics on the learnt F: the profile at the centres of bins, -log of the histogram there, (n,), and
+    the root mean square of their difference where F is below 8 kT.
     """
     system = Coarse(run.model.latent)
     torch.manual_seed(run.seed)
