@@ -60,13 +60,14 @@ def test_later_rounds_ask_at_the_border_of_what_is_known(centre):
     assert (z < centre).sum() == (z > centre).sum() == 50
 
 
-def test_where_nothing_is_doubted_it_asks_uniformly_below_the_ceiling():
-    made = known(model(), 0.0, spread=10.0)
+def test_where_no_chain_stops_it_asks_below_the_ceiling_in_proportion_to_the_doubt():
+    made = known(model(), 0.0, spread=0.0)
     past = [Active([0.0], start_radius=0.3).acquire(made, SYSTEM, None)]
-    z = Active([0.0], ceiling=2.0, uniform=4000, most=50).acquire(made, SYSTEM, None, past).train.z
-    # 2 z² < 2
-    assert len(z) == 4000 and -1.05 < z.min() < -0.9 and 0.9 < z.max() < 1.05
-    assert z.mean().abs() < 0.06 and abs(z.var() - 1 / 3) < 0.03
+    active = Active([0.0], ceiling=2.0, spread=4000, most=50, threshold=100.0)
+    z = active.acquire(made, SYSTEM, None, past).train.z
+    # F = 2 z² < 2, and the doubt is proportional to |z|: <z²> = 1/2.
+    assert len(z) == 4000 and -1.05 < z.min() < -0.95 and 0.95 < z.max() < 1.05
+    assert z.mean().abs() < 0.06 and abs(z.square().mean() - 0.5) < 0.03
 
 
 def test_along_a_circle_chains_go_around():

@@ -43,7 +43,7 @@ def small(experiment: str) -> list[str]:
     """
     cfg = compose([f"experiment={experiment}"])
     blocks = 5 * cfg.acquisition.get("blocks", 1)
-    least = {"frames": 4 * blocks, "test_frames": 4 * blocks, "replicas": 5, "queries": 8, "uniform": 8, "most": 20}
+    least = {"frames": 4 * blocks, "test_frames": 4 * blocks, "replicas": 5, "queries": 8, "spread": 8, "most": 20}
     if cfg.acquisition.get("first") is not None:
         least["first"] = 4 * blocks
     sizes = {f"acquisition.{name}": value for name, value in least.items() if name in cfg.acquisition}
@@ -83,6 +83,7 @@ DRAWN_OF = [
     "ala2/latent",
     "ala2/replica_exchange",
     "double_well/mixed",
+    "mueller_brown/free_energy_active",
     "schoberl2015/long_range",
     "schoberl2019/ala2",
     "schoberl2019/double_well",

@@ -24,8 +24,9 @@ class Active(Acquisition):
     is 1) below the `ceiling`. One stops for good after `least` steps or later, where the doubt is above `threshold`. Of
     the places of stopped chains that is taken which is farthest from all z so far, then again, until there are
     `centres` of them that are more than a radius apart. Around each, z is uniform, in a box of half side `radius`.
-    Where no chain stops, z is uniform wherever F is below the ceiling. In the first round the one centre is `start`.
-    (Schopmans and Friederich 2024: temperature 1, one centre of Müller-Brown, no ceiling; the rest is our choice.)
+    Where no chain stops, z is drawn in proportion to the doubt, wherever F is below the ceiling. In the first round the
+    one centre is `start`. (Schopmans and Friederich 2024: temperature 1, one centre of Müller-Brown, no ceiling; the
+    rest is our choice.)
 
     Args:
         start: a centre in a basin that is known, (d,).
@@ -39,7 +40,7 @@ class Active(Acquisition):
         ceiling: kT above the lowest F of all z so far.
         threshold: kT of doubt.
         least, most: steps of a chain.
-        uniform: z where no chain has stopped.
+        spread: z where no chain has stopped.
         test_fraction: of z that are held out.
 
     Raises:
@@ -60,14 +61,14 @@ class Active(Acquisition):
         threshold: PositiveFloat = 0.4,
         least: NonNegativeInt = 10,
         most: PositiveInt = 3000,
-        uniform: PositiveInt = 1024,
+        spread: PositiveInt = 1024,
         test_fraction: UnitInterval = 0.0,
     ):
         self.start, self.start_radius = start, start_radius
         self.queries, self.centres, self.radius = queries, centres, radius
         self.chains, self.step, self.temperature, self.ceiling = chains, step, temperature, ceiling
         self.threshold, self.least, self.most = threshold, least, most
-        self.uniform, self.test_fraction = uniform, test_fraction
+        self.spread, self.test_fraction = spread, test_fraction
 
     @torch.no_grad()
     def acquire(
@@ -113,7 +114,7 @@ class Active(Acquisition):
             return self._around(latent, self._farthest(latent, z[stopped], asked), self.radius)
         cells, sides = latent.cells()
         inside = cells[latent.potential(cells) - base < self.ceiling]
-        drawn = inside[torch.randint(len(inside), (self.uniform,))]
+        drawn = inside[latent.doubt(inside).clamp_min(1e-9).multinomial(self.spread, replacement=True)]
         return latent.box.folded(drawn + (torch.rand_like(drawn) - 0.5) * sides).to(asked)
 
     def _farthest(self, latent: FreeEnergy, candidates: Tensor, asked: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ S, F = "collective variable s = x1 - x2", "free energy (kT)"
 
 @needs(MuellerBrown, "free_energy", each=True)
 def free_energy_rounds(runs: list[Run], draws: int = 2000) -> tuple[Figure, dict[str, float]]:
-    """The third round and the last one: F with twice its doubt, the exact one, where was asked before and where now; and
+    """The third round and the last: F with twice its doubt, the exact one, where was asked before and where now; and
     configurations that the decoder makes of the collective variables asked for, over the potential.
 
     Numbers: see measures.free_energy.errors, of the last round; rounds, evaluations.
