@@ -14,7 +14,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from predcg import figures
 from predcg.acquisitions import Acquisition, NoData, Simulate
 from predcg.config import check_sizes
-from predcg.densities import FreeEnergy
+from predcg.densities import FreeEnergy, StandardNormal
 from predcg.errors import InputError
 from predcg.facts import fill
 from predcg.messages import explain, unknown
@@ -69,6 +69,7 @@ def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
         "training": cfg.steps > 0,
         "data": not isinstance(parts.acquisition, NoData),
         "variables": parts.model.latent().event_shape[0] > 0,
+        "normal": isinstance(parts.model.latent, StandardNormal),
         "weights": any(weight.ndim >= 2 for weight in parts.model.decoder.parameters()),
         "posterior": parts.posterior is not None,
         "snapshots": cfg.get("snapshots") is not None,  # Run folders of earlier versions lack it.

@@ -15,7 +15,7 @@ from predcg.systems.planar import Planar
 SHOWN = 2000
 
 
-@needs(Planar, "basins", "training", "variables")
+@needs(Planar, "basins", "training", "variables", "normal")
 def encoded(runs: list[Run], draws: int = 20_000) -> tuple[Figure, dict[str, float]]:
     """Exact draws of the system through the encoder, coloured by basin: draws and means of the first latent coordinate,
     and their histogram against N(0, 1).
@@ -48,7 +48,7 @@ def encoded(runs: list[Run], draws: int = 20_000) -> tuple[Figure, dict[str, flo
     return figure, mean_over_seeds([recall(run, x, z) for run, (x, _, z) in zip(runs, found, strict=True)])
 
 
-@needs(Planar, "training", "variables")
+@needs(Planar, "training", "variables", "normal")
 def decoded(runs: list[Run], draws: int = 20_000) -> tuple[Figure, dict[str, float]]:
     """Latent draws, coloured by z1, through the decoder and back through the encoder.
 

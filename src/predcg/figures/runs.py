@@ -19,6 +19,7 @@ HAD = {
     "training": "a trained model; choose steps=<n>",
     "data": "frames; choose acquisition=simulate, load or exact",
     "variables": "collective variables; choose z=1 or more",
+    "normal": "a standard normal latent density; choose latent=normal",
     "weights": "a decoder with matrices of weights; choose a network such as decoder=gaussian",
     "posterior": "a posterior; choose posterior=laplace",
     "snapshots": "snapshots; choose snapshots=<steps>",

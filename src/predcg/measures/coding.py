@@ -24,6 +24,7 @@ def recall(run: Run, x: Tensor, z: Tensor) -> dict[str, float]:
     return numbers | {
         f"recall_{name}": (found[label == index] == index).double().mean().item()
         for index, name in enumerate(run.system.basins)
+        if (label == index).any()  # of a rare one there may be no draw
     }
 
 
