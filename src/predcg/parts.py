@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from predcg import figures
-from predcg.acquisitions import Acquisition, NoData, Simulate
+from predcg.acquisitions import Acquisition, Simulate
 from predcg.config import check_sizes
 from predcg.densities import FreeEnergy, StandardNormal
 from predcg.errors import InputError
@@ -67,7 +67,7 @@ def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
     """Which of figures.runs.HAD the run will have."""
     facts = {
         "training": cfg.steps > 0,
-        "data": not isinstance(parts.acquisition, NoData),
+        "data": parts.acquisition.of_target,
         "variables": parts.model.latent().event_shape[0] > 0,
         "normal": isinstance(parts.model.latent, StandardNormal),
         "weights": any(weight.ndim >= 2 for weight in parts.model.decoder.parameters()),

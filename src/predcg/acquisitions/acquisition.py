@@ -21,7 +21,12 @@ class Acquisition(ABC):
 
     It has no state of its own: what it needs it takes from the model and from the past, so that a run which was killed
     goes on as if it had not been. What must outlive a kill on the way is kept in the folder.
+
+    Attributes:
+        of_target: whether its frames, with their weights, are those of the system's distribution.
     """
+
+    of_target = True
 
     @abstractmethod
     def acquire(
@@ -39,6 +44,8 @@ class Acquisition(ABC):
 
 class NoData(Acquisition):
     """No data: the energy is all there is."""
+
+    of_target = False
 
     def acquire(
         self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None

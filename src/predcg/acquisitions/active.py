@@ -47,6 +47,8 @@ class Active(Acquisition):
         InputError: another latent density, or a start that is not a point of its box.
     """
 
+    of_target = False
+
     def __init__(
         self,
         start: list[float],

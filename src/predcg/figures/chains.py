@@ -10,7 +10,7 @@ from predcg.results import Run
 from predcg.systems import System
 
 
-@needs(System, "training", "variables", each=True)
+@needs(System, "training", "variables", "normal", each=True)
 def gibbs_acceptance(
     runs: list[Run], chains: int = 1000, frames: int = 20, stride: int = 5
 ) -> tuple[Figure, dict[str, float]]:

@@ -17,7 +17,7 @@ Draw = Callable[..., tuple[Figure, dict[str, float]]]
 # What a run may have beside its system, and how it is had; known before anything is simulated or learnt.
 HAD = {
     "training": "a trained model; choose steps=<n>",
-    "data": "frames; choose acquisition=simulate, load or exact",
+    "data": "frames of the target; choose acquisition=simulate, load or exact",
     "variables": "collective variables; choose z=1 or more",
     "normal": "a standard normal latent density; choose latent=normal",
     "weights": "a decoder with matrices of weights; choose a network such as decoder=gaussian",
