@@ -132,7 +132,7 @@ def check_weights(figure, repeated, weighted, monkeypatch):
     parts = [part for run in weighted for part in zip(("training", "held_out"), run.data, strict=True)]
     uneven = {f"effective_frames_{name}" for name, frames in parts if frames.weighted}
     assert found.keys() - known.keys() == uneven
-    assert ("effective sample size of" in picture.axes[0].get_title()) == bool(uneven)
+    assert ("effective sample size:" in picture.axes[0].get_title()) == bool(uneven)
     for name, value in known.items():
         if not name.endswith(("_error", "_z", "evaluations")):
             assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-6, nan_ok=True), (figure.__name__, name)

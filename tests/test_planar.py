@@ -257,6 +257,12 @@ def test_histograms_tell_where_tempering_begins_and_ends(told):
         assert numbers[f"p_right_{name}_exact"] == pytest.approx(well(beta, lambda x: float(x > BARRIER)), abs=0.005)
 
 
+def test_a_lost_well_has_a_valley_that_is_finite(tmp_path):
+    kept(tmp_path, 1, 1.0, c1=-3.0, a=0.1, s=0.1, s2=1.0)
+    _, numbers = figures.histograms([straight_run(tmp_path)], draws=200)
+    assert numbers["p_right_last"] == numbers["valley_last"] == 0
+
+
 def test_few_snapshots_are_all_shown_and_many_are_thinned(tmp_path):
     for step in range(10, 200, 10):
         kept(tmp_path, step, min(1.0, step / 100), **NEAR)

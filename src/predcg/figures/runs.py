@@ -95,11 +95,11 @@ def _tell_weights(picture: Figure, runs: list[Run]) -> None:
     """Add to the title of the first panel the effective sample sizes of the first run whose frames weigh unevenly."""
     for run in runs:
         lines = [
-            f"effective sample size of {len(batch)} {name} frames: {batch.effective_size:.4g}"
+            f"{batch.effective_size:.4g} of {len(batch)} {name} frames"
             for name, batch in zip(("training", "held-out"), run.data, strict=True)
             if batch.weighted
         ]
         if lines:
             panel = picture.axes[0]
-            panel.set_title("\n".join(filter(None, [panel.get_title(), *lines])))
+            panel.set_title("\n".join(filter(None, [panel.get_title(), "effective sample size:", *lines])))
             return

@@ -45,7 +45,7 @@ def _valley(drawn: Weighted, system: DoubleWell) -> float:
     at_barrier, at_minimum = (
         drawn.mean((-(((drawn.x[:, 0] - at) / KERNEL) ** 2) / 2).exp())[0] for at in (system.barrier, right)
     )
-    return at_barrier / at_minimum
+    return at_barrier / max(at_minimum, 1 / len(drawn.x))  # of a lost well as of one draw
 
 
 def thin(steps: list[int], most: int) -> list[int]:
