@@ -148,7 +148,7 @@ def _drop(node: Any, path: str, given: set[str], of_group: bool = False) -> list
         )
     for key in list(node):
         below, child = f"{path}.{key}", node._get_node(key)
-        fits = key in taken if taken is not None else not of_group or _has_target(child)
+        fits = key in taken if taken is not None else not of_group or _has_target(node) or _has_target(child)
         if fits or any(f"{name}.".startswith(f"{below}.") for name in given):
             dropped += _drop(child, below, given)
         else:
