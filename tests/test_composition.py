@@ -97,6 +97,12 @@ def test_what_an_experiment_sets_for_its_own_option_does_not_outlive_another_cho
         assert cfg.decoder.scale.init == -2.0
 
 
+def test_an_option_that_takes_any_keyword_keeps_all_of_its_own():
+    """As that of the experiment, but for its logger."""
+    chosen, given = (compose(["experiment=double_well/mixed", *more]).logger for more in (["logger=wandb"], []))
+    assert dict(chosen) | {"name": None} == dict(given) | {"name": None} and chosen.project == "predcg"
+
+
 def test_callbacks_are_those_chosen_and_what_the_experiment_says_of_them():
     cfg = compose(["experiment=double_well/reverse_kl", "callbacks=[bounds,tempering]"])
     assert list(cfg.callbacks) == ["bounds", "tempering"] and cfg.callbacks.tempering.growth == 1.2

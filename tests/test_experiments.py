@@ -333,6 +333,7 @@ def test_every_group_option_can_be_selected(choice, tmp_path, monkeypatch):
         "latent=free_energy_networks": ["latent.low=[-2.0]", "latent.high=[2.0]"],
         "encoder=internal": ["decoder=internal_flow"],
         "decoder=completion": ["encoder=observed"],
+        "decoder=affine_completion": ["encoder=observed"],
     }.get(choice, [])
     cfg = compose([f"experiment={experiment}", choice, *needed, "figures=[training]"])
     if choice in ("encoder=molecule", "decoder=molecule"):

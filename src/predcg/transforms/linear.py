@@ -56,7 +56,10 @@ class Matrix(Transform):
         super().__init__()
         found = [list(row) for row in rows]
         if not 1 <= len(found) <= size or any(len(row) != size for row in found):
-            raise InputError(f"rows: expected between 1 and {size} rows of {size} numbers; found {found}")
+            raise InputError(
+                f"rows: expected between 1 and {size} rows of {size} numbers; found {found}; mend it, or choose encoder"
+                " and decoder for this system"
+            )
         given = torch.tensor(found, dtype=torch.float64)
         singular, directions = torch.linalg.svd(given)[1:]
         if not singular.min() > 1e-9 * singular.max():
