@@ -488,7 +488,7 @@ ABSURD = {
     "frames": Exact(10**12, 1),
     "test_frames": Simulate(10, 10**12, 1, 1),
     "queries": Active([0.0], queries=10**12),
-    "uniform": Active([0.0], uniform=10**12),
+    "spread": Active([0.0], spread=10**12),
 }
 
 

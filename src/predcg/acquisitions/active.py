@@ -76,7 +76,7 @@ class Active(Acquisition):
     def acquire(
         self, model: Model, system: System, sampler: Sampler, past: Sequence[Data] = (), folder: Path | None = None
     ) -> Data:
-        fits(system, queries=self.centres * self.queries, uniform=self.uniform, chains=self.chains)
+        fits(system, queries=self.centres * self.queries, spread=self.spread, chains=self.chains)
         latent = model.latent
         if not isinstance(latent, FreeEnergy):
             raise InputError(
