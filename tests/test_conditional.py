@@ -163,7 +163,7 @@ def test_what_does_not_go_together_is_refused_at_the_rehearsal(name):
 def test_data_without_queries_are_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = ["objective=conditional", "latent=free_energy", "latent.low=[-2.0]", "latent.high=[2.0]", "logger=none"]
-    densities = ["decoder=completion", "encoder=observed", "acquisition=none"]
+    densities = ["decoder=completion", "encoder=observed", "acquisition=none", "figures=[training]"]
     with pytest.raises(
         InputError, match=r"^objective: ConditionalKL learns from collective variables .*=active"
     ) as told:
@@ -238,11 +238,15 @@ def test_evaluations_count_as_those_of_the_same_time_and_region_deserve():
         spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
         noise = spread * torch.randn(n, dtype=torch.float64) - 0.5 * spread**2
         objective.observe(Evaluated(z, torch.zeros(n, 2), noise - exact(z).double()))
-    found = objective._certainty(latent, exact(objective.z))
+    found, most = objective._certainty(latent, exact(objective.z))
     for batch in range(16):
         spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
         mine = (objective.batches == batch) & (objective.z.abs() > 1)[:, 0]  # away from where both halves meet
         assert found[mine].mean().item() == pytest.approx(1 / math.expm1(spread**2), rel=0.06)
+    region = objective.z[:, 0].sub(-6).div(12 / 9).floor()
+    for place in (2, 7):
+        here = region == place
+        assert most[here].exp().tolist() == pytest.approx((found[here].sum() / found[here]).sqrt().div(2).tolist())
 
 
 def test_what_is_found_is_the_maximum_of_what_is_said():
@@ -258,8 +262,11 @@ def test_what_is_found_is_the_maximum_of_what_is_said():
     theta = latent.theta.clone().requires_grad_()
     index, value = latent.splines(objective.z)
     f = (theta[:, index] * value).sum(-1)
-    a = objective._certainty(latent, f.mean(0).detach())
-    data = (a * objective.bootstrap.T * (-(objective.log_w + f).exp() + f)).sum()
+    a, most = objective._certainty(latent, f.mean(0).detach())
+    ratio = (objective.log_w + f).exp()
+    held = ratio > most.exp()
+    assert 0 < held.sum() < 60
+    data = (a * objective.bootstrap.T * (torch.where(held, -most.exp() * f, -ratio) + f)).sum()
     apart = theta - latent.prior_draws
     (gradient,) = torch.autograd.grad(data - 0.5 * ((apart @ latent.precision) * apart).sum(), theta)
     assert gradient.abs().max() < 0.05 < data.abs()
@@ -286,6 +293,13 @@ def test_a_free_energy_of_two_torsions_is_fitted_on_the_torus():
     off = model.latent.potential(z) - torsional(z)
     assert off.square().mean().sqrt() < 0.1 and off.abs().max() < 0.35
     assert 0.02 < model.latent.doubt(z).mean() < 0.2
+
+
+def test_one_rare_weight_does_not_move_the_fit():
+    drawn = weighed(4000, 0.3)
+    drawn[-1].log_w[0] += math.log(300.0)
+    _, model = fitted(drawn)
+    assert (model.latent.potential(GRID) - exact(GRID)).abs().max() < 0.15
 
 
 def test_one_member_is_the_plain_fit():

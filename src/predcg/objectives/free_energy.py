@@ -20,7 +20,8 @@ SPREAD = (0.25, 50.0)  # between which the relative variance of weights is belie
 ITERATIONS = 3  # So many iterations of Newton's method follow each new batch, from where the fit was,
 FIRST = 30  # and so many where there was none.
 STEP = 3.0  # In kT: a coefficient changes at most by this in one iteration.
-LARGEST = 30.0  # Of log w + F: beyond it exp says nothing but "too high".
+LARGEST = 30.0  # kT, of log w + F, on either side
+TRUNCATED = 4.0  # what w e^F may always be
 
 
 class FreeEnergyMatching(Recording):
@@ -36,7 +37,8 @@ class FreeEnergyMatching(Recording):
     there are data the members tell of their noise, where there are none of the prior. a_i = 1 / (e^(2 D) - 1), with D =
     -mean(log w + F) over evaluations of the same time in the same region, the Kullback-Leibler divergence of their q:
     one over the relative variance of log-normal weights. The variance of the weights themselves is too small just where
-    q misses tails.
+    q misses tails. w e^F is truncated at ½ √n, n the number of evaluations like this one that all of its region are
+    worth, so that what is drawn once in a while does not move F (Ionides 2008, with √n).
 
     The maximum is found by Newton's method when there is something new, not by the optimiser, to which the loss is 0.
     (The regression is our own; to learn F from weights of a conditional flow: Schopmans and Friederich 2024.)
@@ -80,14 +82,15 @@ class FreeEnergyMatching(Recording):
         cell = latent.box.cell(self.z, latent.counts)
         for _ in range(FIRST if anew else ITERATIONS):
             f = latent.members(self.z)
-            weight = self._certainty(latent, f.mean(0)) * self.bootstrap.T
-            latent.theta.copy_(_newton(latent, f, cell, self.log_w, weight))
+            certainty, most = self._certainty(latent, f.mean(0))
+            ratio = torch.minimum(self.log_w + f, most).exp()
+            latent.theta.copy_(_newton(latent, cell, ratio, certainty * self.bootstrap.T))
         latent.fitted.fill_(len(self.z))
         if members > 1:
             self.divergence.fill_(latent.divergence())
 
-    def _certainty(self, latent: FreeEnergySplines, f: Tensor) -> Tensor:
-        """a_i, (n,), given F at every z."""
+    def _certainty(self, latent: FreeEnergySplines, f: Tensor) -> tuple[Tensor, Tensor]:
+        """a_i, (n,), and the largest log(w e^F), (n,), given F at every z."""
         gap = -(self.log_w + f).clamp(-LARGEST, LARGEST)
         counts = REGIONS[latent.box.size]
         time = self.batches.div(SPAN, rounding_mode="floor")
@@ -96,16 +99,18 @@ class FreeEnergyMatching(Recording):
         mean = torch.zeros_like(everywhere).index_add(0, time, gap) / everywhere
         total = torch.zeros_like(there).index_add(0, group, gap)
         divergence = (total[group] + SHRINK * mean[time]) / (there[group] + SHRINK)
-        return 1 / (2 * divergence).expm1().clamp(*SPREAD)
+        certainty = 1 / (2 * divergence).expm1().clamp(*SPREAD)
+        region = group % math.prod(counts)
+        worth = torch.zeros(math.prod(counts)).to(gap).index_add(0, region, certainty)[region] / certainty
+        return certainty, 0.5 * (worth / 4).clamp_min(TRUNCATED**2).log()
 
 
-def _newton(latent: FreeEnergySplines, f: Tensor, cell: Tensor, log_w: Tensor, weight: Tensor) -> Tensor:
-    """θ of all members, (K, M), after one iteration, given F and the weights of evaluations, (K, n) each, and log w,
-    (n,). Their slopes are summed cell by cell, and taken to be at its centre.
+def _newton(latent: FreeEnergySplines, cell: Tensor, ratio: Tensor, weight: Tensor) -> Tensor:
+    """θ of all members, (K, M), after one iteration, given the cells of evaluations, (n,), and their w e^F and weights,
+    (K, n) each. Their slopes are summed cell by cell, and taken to be at its centre.
     """
     theta, (members, size) = latent.theta, latent.theta.shape
     index, value = latent.splines(latent.cells()[0])
-    ratio = (log_w + f).clamp(max=LARGEST).exp()
     # Between Fisher's information, where w e^F is 1, and the second derivative, where it is itself: from far on either
     # side a step is 2 kT at most.
     pull, curve = (
