@@ -19,7 +19,7 @@ from predcg import cli, config, draw, rounds, run
 from predcg.batch import Batch
 from predcg.config import compose
 from predcg.errors import InputError
-from predcg.posteriors import Laplace
+from predcg.posteriors import Laplace, Members
 from predcg.systems import DoubleWell
 from predcg.training import read_checkpoint, read_history
 
@@ -124,6 +124,24 @@ def test_a_posterior_is_about_the_weights_that_results_use(monkeypatch):
     again = Laplace()(loaded.model, loaded.prior, loaded.data.train)
     for name, spread in again.spread.items():
         assert torch.allclose(loaded.posterior.spread[name], spread, rtol=1e-6)
+
+
+def test_an_ensemble_that_was_killed_is_trained_again_exactly(monkeypatch):
+    """From the last checkpoint and the seed."""
+    ensemble = [*QUICK, "posterior=bootstrap", "posterior.members=3", "posterior.steps=4"]
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    assert call(monkeypatch, *ensemble, "folder=whole") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Members, "save", killed)
+        assert call(monkeypatch, *ensemble, "folder=parts") != 0
+    assert not Path("parts/posterior.npz").exists() and not Path("parts/finished").exists()
+    assert call(monkeypatch, *ensemble, "folder=parts") == 0
+    one, other = (run.load(Path(folder)).posterior.spread for folder in ("whole", "parts"))
+    assert all(values.shape[0] == 3 for values in one.values())
+    assert one.keys() == other.keys() and all(torch.equal(values, other[name]) for name, values in one.items())
 
 
 def test_the_posterior_of_a_run_is_kept(monkeypatch):

@@ -18,7 +18,6 @@ from predcg.folder import ROUNDS, begin, withdraw
 from predcg.messages import short_of_memory
 from predcg.model import Model
 from predcg.parts import Parts, build
-from predcg.posteriors import WeightPosterior
 from predcg.systems import System
 from predcg.systems.writing import write_frame
 from predcg.training import BEST, LAST, Later, Training, fit, read_checkpoint
@@ -84,7 +83,8 @@ def acquire(cfg: DictConfig, here: Round, parts: Parts, model: Model, past: Sequ
         if here.number == 1:
             parts.prior.fit(data.train.effective_size)
             rehearse(parts, data.train.frames(slice(0, 2)))
-            infer(parts, data.train.frames(slice(0, 2)))
+            if parts.posterior:
+                parts.posterior.rehearse(parts.model, parts.prior, data.train.frames(slice(0, 2)))
         if cfg.steps and cfg.checkpoint == "best" and not len(data.test):
             raise InputError(
                 "checkpoint: best follows the bound of held-out frames, and there are none; hold some out, or choose"
@@ -179,19 +179,13 @@ def train(
     module.load_state_dict({name: value for name, value in state.items() if name.startswith("model.")}, strict=False)
     if parts.posterior:
         torch.manual_seed(here.seed(cfg.seed))  # A posterior that is sampled is the same after a resume.
-        if weights := infer(parts, data.train):
-            weights.save(here.folder / POSTERIOR)
+        parts.posterior(parts.model, parts.prior, data.train).save(here.folder / POSTERIOR)
     return module
 
 
 def training(parts: Parts) -> Training:
     """What Lightning trains."""
     return Training(parts.model, parts.system, parts.prior, parts.objective, parts.optimizer, parts.scheduler)
-
-
-def infer(parts: Parts, batch: Batch) -> WeightPosterior | None:
-    """The posterior of the model's weights, where one is asked for."""
-    return parts.posterior(parts.model, parts.prior, batch) if parts.posterior else None
 
 
 def checkpoint_file(folder: Path, which: str) -> Path:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from predcg.figures.runs import needs
 from predcg.figures.style import DATA, EXACT, MODEL, new
-from predcg.measures.bands import LEVEL, Band, credible_bands, free_energy, observables, radius_band
+from predcg.measures.bands import LEVEL, TORSIONS, Band, credible_bands, free_energy, observables, radius_band
 from predcg.measures.runs import grouped, mean_over_seeds
 from predcg.measures.weights import as_many
 from predcg.results import Run
@@ -21,9 +21,10 @@ def rg_bands(runs: list[Run], draws: int = 500, frames: int = 3000) -> tuple[Fig
     """Radius of gyration with its 5 to 95 % credible band, one panel for each number of training frames; the first seed
     of each is drawn.
 
-    Numbers for each N, means over seeds: coverage, the share of the 22 bins whose held-out density is in the band; the
-    band's mean width in 1/nm, and its ratio to that of the next smaller N; mean of Rg over the posterior and its
-    deviation from the held-out one.
+    Numbers for each N, means over seeds: coverage, the share of the 22 bins whose held-out density is in the band, also
+    of φ and ψ, whose free energies are -log of these, where the system has a backbone; of Rg the band's mean width in
+    1/nm, and its ratio to that of the next smaller N; mean of Rg over the posterior and its deviation from the held-out
+    one. Bands hold the noise of `frames` frames, whatever that of the held-out ones is.
     """
     groups = grouped(runs, _frames)
     figure, panels = new(len(groups), width=3.2 if len(groups) > 1 else 4.4, height=3.0)
@@ -51,7 +52,7 @@ def observable_bands(runs: list[Run], draws: int = 500, frames: int = 3000) -> t
     }
     figure, panels = new(3, rows=2, width=3.2, height=2.8)
     numbers = {}
-    bands = credible_bands(run, observables(run.system), draws, frames, torsions=("phi", "psi"))
+    bands = credible_bands(run, observables(run.system), draws, frames, torsions=TORSIONS)
     for axes, (name, band) in zip(panels, bands.items(), strict=False):
         numbers[f"{name}_coverage"] = band.coverage
         if name in names:

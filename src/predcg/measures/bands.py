@@ -15,6 +15,7 @@ from predcg.results import Run
 from predcg.systems import Molecule
 
 LEVEL = (0.05, 0.95)
+TORSIONS = ("phi", "psi")
 
 
 class Band(NamedTuple):
@@ -42,15 +43,16 @@ class Band(NamedTuple):
 
 
 def radius_band(run: Run, draws: int, frames: int) -> tuple[Band, dict[str, float]]:
-    """The band of the radius of gyration; its coverage, its mean width in 1/nm, and the mean of Rg over the posterior
-    beside the held-out one.
+    """The band of the radius of gyration; its coverage, and that of φ and ψ where the system has them; its mean width
+    in 1/nm, and the mean of Rg over the posterior beside the held-out one.
     """
-    measure = gyration(run.system)
-    band = credible_bands(run, {"rg": measure}, draws, frames)["rg"]
+    measure, torsions = gyration(run.system), TORSIONS if run.system.backbone else ()
+    measured = observables(run.system)
+    bands = credible_bands(run, {name: measured[name] for name in ("rg", *torsions)}, draws, frames, torsions=torsions)
+    band = bands["rg"]
     low, high = band.limits
     found, reference = band.means.mean().item(), mean(run.data.test, measure(run.data.test.x).flatten()).item()
-    return band, {
-        "rg_coverage": band.coverage,
+    return band, {f"{name}_coverage": one.coverage for name, one in bands.items()} | {
         "rg_band_width": (high - low).mean().item(),
         "rg_mean_nm": found,
         "rg_mean_nm_reference": reference,

@@ -1,11 +1,13 @@
 """Posteriors: how well the data determine the weights."""
 
+from predcg.posteriors.bootstrap import Bootstrap, Members
 from predcg.posteriors.conditional import ConditionalGaussNewton, ConditionalLaplace, ConditionalUnitGaussNewton
 from predcg.posteriors.laplace import Laplace, LastLayers
 from predcg.posteriors.posterior import Posterior, WeightPosterior
 from predcg.posteriors.spins import CompleteData, Joint, ObservedData
 
 __all__ = [
+    "Bootstrap",
     "CompleteData",
     "ConditionalGaussNewton",
     "ConditionalLaplace",
@@ -13,6 +15,7 @@ __all__ = [
     "Joint",
     "Laplace",
     "LastLayers",
+    "Members",
     "ObservedData",
     "Posterior",
     "WeightPosterior",

@@ -60,7 +60,7 @@ class WeightPosterior:
 
 
 class Posterior(ABC):
-    """`posterior(model, prior, batch) -> WeightPosterior`: p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of
+    """`posterior(model, prior, batch) -> WeightPosterior`: of most, p(θ | data) ≈ N(θ_MAP, Λ⁻¹), Λ the curvature of
     -log p(θ | data) at the trained θ.
 
     Attributes:
@@ -72,6 +72,10 @@ class Posterior(ABC):
     @abstractmethod
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> WeightPosterior:
         """The posterior given a trained model, the prior it was trained with and the frames it was trained on."""
+
+    def rehearse(self, model: Model, prior: Prior, batch: Batch) -> None:
+        """Meet whatever will be refused, before it is trained for; of two frames and an untrained model."""
+        self(model, prior, batch)
 
 
 def needs_data(batch: Batch) -> None:

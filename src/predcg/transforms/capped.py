@@ -33,10 +33,15 @@ class Capped(Transform):
 
 
 class _Cap(torch.autograd.Function):
+    generate_vmap_rule = True  # of several models at once, each by itself
+
     @staticmethod
-    def forward(ctx, x: Tensor, cap: float) -> Tensor:
-        ctx.cap = cap
+    def forward(x: Tensor, cap: float) -> Tensor:
         return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.cap = inputs[1]
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
