@@ -10,7 +10,13 @@ from predcg.batch import Batch
 from predcg.densities import FreeScale, GaussianMixtureMLP, GaussianMLP, NetScale, StandardNormal
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.posteriors import ConditionalGaussNewton, ConditionalLaplace, ConditionalUnitGaussNewton, WeightPosterior
+from predcg.posteriors import (
+    ConditionalGaussNewton,
+    ConditionalLaplace,
+    ConditionalUnitGaussNewton,
+    Laplace,
+    WeightPosterior,
+)
 from predcg.priors import ARD, Flat, Gaussian, StudentT
 from predcg.transforms import Chain, RigidFrame, Unit
 
@@ -209,5 +215,9 @@ def test_what_has_no_laplace_approximation_is_refused(kind, ppca):
     model.decoder = GaussianMixtureMLP(2, 3, components=2, hidden=[4]).double()
     with pytest.raises(InputError, match="all in torch.nn.Linear; .* are elsewhere; choose posterior=none"):
         kind()(model, Flat(), batch)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Laplace])
+def test_the_floor_is_positive(kind):
     with pytest.raises(InputError, match="posterior.floor: expected a positive curvature; found 0"):
         kind(floor=0)

@@ -114,3 +114,15 @@ def test_values_that_only_a_constructor_can_refuse(override):
                 ["experiment=double_well/mixed", *(["decoder=gaussian"] if "decoder" in override else []), override]
             )
         )
+
+
+def test_the_script_of_what_goes_wrong_finds_what_it_tries_and_tells_one_line_from_others():
+    """It takes most of an hour; what can be known of it at once is that its experiments compose."""
+    spec = importlib.util.spec_from_file_location("trials", shipped("experiments") / "reliability/trials.py")
+    spec.loader.exec_module(script := importlib.util.module_from_spec(spec))
+    for experiment, sizes in script.SMALL.items():
+        assert compose(script.overrides(experiment, "mine", *sizes)).folder == "mine"
+    bar = "training:  50%|     | 20/40 [00:02<00:02, 9.27step/s]\r"
+    assert script.Ended(2, "", f"{bar}\npredcg: no space\n").told
+    for code, errors in ((1, "predcg: no space\n"), (2, "predcg: a\npredcg: b\n"), (2, "Traceback\n"), (2, "")):
+        assert not script.Ended(code, "", errors).told

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from predcg.batch import Batch
-from predcg.errors import InputError
 from predcg.model import Model
 from predcg.posteriors.curvature import Curvature, exact, gauss_newton
-from predcg.posteriors.posterior import Posterior, WeightPosterior, needs_data
+from predcg.posteriors.posterior import Floored, WeightPosterior, needs_data
 from predcg.priors import Prior
-from predcg.ranges import PositiveFloat
 
 
-class ByLayer(Posterior):
+class ByLayer(Floored):
     """Weights of a decoder's linear layers, those of different layers independent.
 
     The log posterior is N times what training maximises, N being Batch.effective_size: Σ_i log p(x_i | z_i, θ) + N ·
@@ -33,11 +31,6 @@ class ByLayer(Posterior):
     Source: Schöberl, Zabaras, Koutsourelakis 2019, J. Chem. Phys. 150, 024109, equations 24 to 26; the floor from its
     code.
     """
-
-    def __init__(self, floor: PositiveFloat = 0.5):
-        if not floor > 0:
-            raise InputError(f"posterior.floor: expected a positive curvature; found {floor}")
-        self.floor = floor
 
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> WeightPosterior:
         needs_data(batch)
@@ -60,10 +53,6 @@ class ByLayer(Posterior):
         """The spread of a layer's weights, as in WeightPosterior, from its inputs v, (N, in + 1), the curvature by its
         outputs, (N, out), and that of the prior, (out, in + 1).
         """
-
-    def deviation(self, curvature: Tensor, frames: float) -> Tensor:
-        """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
-        return torch.where(curvature < self.floor, 10.0 * frames, curvature).rsqrt()
 
 
 class ConditionalLaplace(ByLayer):

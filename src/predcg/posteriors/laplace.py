@@ -13,10 +13,9 @@ from predcg.batch import Batch
 from predcg.densities import GaussianMLP, StandardNormal
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.posteriors.posterior import Posterior, WeightPosterior, needs_data
+from predcg.posteriors.posterior import Floored, WeightPosterior, needs_data
 from predcg.posteriors.quadrature import latent_nodes
 from predcg.priors import Prior
-from predcg.ranges import PositiveFloat
 
 ROWS = 20_000  # So many pairs of a frame and a node are summed at a time.
 RANK = 1e-3  # Parts of a frame's missing information that are smaller, relative to the largest, are left out.
@@ -70,7 +69,7 @@ class LastLayers(WeightPosterior):
             yield functional_call(model.decoder, parameters, (centre.to(z) + z @ lower.T.to(z),)).sample()
 
 
-class Laplace(Posterior):
+class Laplace(Floored):
     """What the frames leave open of the latent density and of a Gaussian decoder's last layers, all together, from the
     observed information.
 
@@ -104,11 +103,6 @@ class Laplace(Posterior):
 
     kind = LastLayers
 
-    def __init__(self, floor: PositiveFloat = 0.5):
-        if not floor > 0:
-            raise InputError(f"posterior.floor: expected a positive curvature; found {floor}")
-        self.floor = floor
-
     def __call__(self, model: Model, prior: Prior, batch: Batch) -> LastLayers:
         needs_data(batch)
         if not isinstance(model.latent, StandardNormal):
@@ -118,12 +112,12 @@ class Laplace(Posterior):
             )
         model = copy.deepcopy(model).double().requires_grad_(False)
         frames = batch.effective_size
-        shares, stiff = frames * batch.w.double() / batch.w.double().sum(), 10 * frames
+        shares = frames * batch.w.double() / batch.w.double().sum()
         complete = sum(_complete(part) for part in _parts(model, batch, shares)) + _of_prior(
             model.decoder, prior, frames
         )
         values, vectors = torch.linalg.eigh(complete)
-        factor = vectors * torch.where(values < self.floor, stiff, values).rsqrt().unsqueeze(1)
+        factor = vectors * self.deviation(values, frames).unsqueeze(1)
         size = model.latent().event_shape[0]
         # The derivatives are by c and L in N(c, L Lᵀ).
         fisher = torch.cat([torch.ones(size), 1 + torch.eye(size)[tuple(torch.tril_indices(size, size))]]).double()
@@ -134,9 +128,7 @@ class Laplace(Posterior):
         of_outputs, of_latent = directions.split([directions.shape[1] - len(latent), len(latent)], -1)
         along = torch.einsum("dpq,kdq->kdp", factor, of_outputs.view(len(directions), *factor.shape[:2])).flatten(1)
         lengths = (along.square().sum(-1) + (latent * of_latent).square().sum(-1)).sqrt()
-        deviations = torch.where(
-            known < self.floor * lengths.square(), 1 / (stiff**0.5 * lengths), known.clamp_min(1e-300).rsqrt()
-        )
+        deviations = self.deviation(known / lengths.square(), frames) / lengths
         return LastLayers({"factor": factor, "latent": latent, "directions": directions, "deviations": deviations})
 
 

@@ -14,6 +14,7 @@ from predcg.errors import InputError
 from predcg.files import atomic, reading
 from predcg.model import Model
 from predcg.priors import Prior
+from predcg.ranges import PositiveFloat
 
 
 class WeightPosterior:
@@ -76,6 +77,24 @@ class Posterior(ABC):
     def rehearse(self, model: Model, prior: Prior, batch: Batch) -> None:
         """Meet whatever will be refused, before it is trained for; of two frames and an untrained model."""
         self(model, prior, batch)
+
+
+class Floored(Posterior):
+    """A curvature below `floor` is replaced by 10 N, as the source does: training need not end in a maximum, and many
+    weights leave the data as they are.
+
+    Args:
+        floor: smallest curvature that is trusted.
+    """
+
+    def __init__(self, floor: PositiveFloat = 0.5):
+        if not floor > 0:
+            raise InputError(f"posterior.floor: expected a positive curvature; found {floor}")
+        self.floor = floor
+
+    def deviation(self, curvature: Tensor, frames: float) -> Tensor:
+        """curvature^-½ above the floor, (10 N)^-½ below it, elementwise."""
+        return torch.where(curvature < self.floor, 10.0 * frames, curvature).rsqrt()
 
 
 def needs_data(batch: Batch) -> None:
