@@ -49,7 +49,7 @@ def claims(tmp_path, monkeypatch):
     for module in (cli, draw):
         monkeypatch.setattr(module, "shipped", lambda name: tmp_path / name)
     monkeypatch.setattr(draw, "run", run)
-    monkeypatch.setattr(draw, "load", lambda made: made)
+    monkeypatch.setattr(draw, "load", lambda made, round=None: (made, round))
     monkeypatch.setattr(figures, "training", picture)
     return folder
 
@@ -193,6 +193,15 @@ def test_what_a_claim_lists_with_commas_is_expanded():
     assert draw.expand([]) == []
 
 
+def test_a_claim_may_be_of_a_round(claims, call, monkeypatch):
+    seen = []
+    monkeypatch.setattr(figures, "training", lambda runs: seen.append(runs) or picture(runs))
+    for text, round in (("", None), ("round: 2\n", 2)):
+        (claims / "one/met.yaml").write_text(CLAIMS["one/met"] + text)
+        call("one/met")
+        assert [number for _, number in seen[-1]] == [round, round]
+
+
 def test_claims_that_cannot_be_drawn_are_refused_in_one_line(claims, call, capsys):
     path = claims / "one/met.yaml"
     path.write_text(CLAIMS["one/met"].replace("  a:", "  c:"))
@@ -206,6 +215,8 @@ def test_claims_that_cannot_be_drawn_are_refused_in_one_line(claims, call, capsy
         "expected of a some of value, tolerance, at_least, at_most, source; found ['1 apart)']; write a source"
         in refused(call, capsys, "one/met")
     )
+    path.write_text(CLAIMS["one/met"] + "round: last\n")
+    assert "expected round, a whole number; found 'last'; mend the file" in refused(call, capsys, "one/met")
     path.write_text(CLAIMS["one/met"].replace("seed=", "sead="))
     assert "sead" in refused(call, capsys, "one/met")
     assert not list(claims.rglob("*.json")) and not list(claims.rglob("*.png"))

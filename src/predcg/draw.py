@@ -97,7 +97,7 @@ def make(name: str, overrides: list[str]) -> tuple[Any, dict[str, Any]]:
     configurations = [compose([*entry, *overrides]) for entry in expand(content["runs"])]
     folders = [run(cfg) for cfg in configurations]
     began = time.perf_counter()
-    finished = [load(folder) for folder in folders]
+    finished = [load(folder, round=content.get("round")) for folder in folders]
     torch.manual_seed(0)
     picture, numbers = getattr(figures, content["figure"])(finished)
     missing = [key for key in content["expect"] if key not in numbers]

@@ -64,19 +64,27 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 f"folder: {folder} holds a run of another configuration (the content of {path} has changed since);"
                 " choose another folder=..., or replace it with force=true"
             )
-    asked = resolved["rounds"]
+    return (folder / "finished").exists() and _has_rounds(folder, there["rounds"], resolved["rounds"])
+
+
+def _has_rounds(folder: Path, planned: int, asked: int) -> bool:
+    """Whether a finished run of so many planned rounds has as many as are asked for, or had ended by itself before."""
     if asked < begun(folder):
         raise InputError(
             f"rounds: expected at least {begun(folder)}, which {folder} has; found {asked}; ask for as many or more, or"
             " replace them with force=true"
         )
-    finished = (folder / "finished").exists()
-    if finished and (asked <= there["rounds"] or read_json(folder / "summary.json").get("rounds", 1) < there["rounds"]):
-        return True  # There are as many as are asked for, or it ended by itself before.
-    (folder / "finished").unlink(missing_ok=True)
-    if asked != there["rounds"]:
-        _configure(folder, there | {"rounds": asked})
-    return False
+    return asked <= planned or read_json(folder / "summary.json").get("rounds", 1) < planned
+
+
+def reopen(folder: Path, resolved: dict) -> None:
+    """Let a run that is there already go on, to as many rounds as are asked for."""
+    there = configuration(folder)
+    if there is None or resolved["force"]:
+        return
+    (folder / "finished").unlink(missing_ok=True)  # First: a marker beside a new number would say that it had ended.
+    if resolved["rounds"] != (SINCE | there)["rounds"]:
+        _configure(folder, there | {"rounds": resolved["rounds"]})
 
 
 def begun(folder: Path) -> int:

@@ -19,7 +19,7 @@ WIDTH_PIXELS, SIZE_BYTES = 1000, 150_000  # A kept picture is at most so large: 
 
 
 def claim(folder: Path, name: str) -> dict[str, Any]:
-    """What the claim <folder>/<name>.yaml says: `runs`, `figure`, `expect`.
+    """What the claim <folder>/<name>.yaml says: `runs`, `figure`, `expect`; `round`, where it is not the last one's.
 
     A claim may be somebody else's: what is replaced, what is written where, and whose code is run are said on the
     command line alone.
@@ -38,6 +38,8 @@ def claim(folder: Path, name: str) -> dict[str, Any]:
         ) from reason
     if not isinstance(content, dict) or not content.keys() >= {"runs", "figure", "expect"}:
         raise InputError(f"{path}: expected the keys runs, figure and expect; found {list(content)}; mend the file")
+    if type(content.get("round", 1)) is not int:
+        raise InputError(f"{path}: expected round, a whole number; found {content['round']!r}; mend the file")
     for number, expected in content["expect"].items():
         if not isinstance(expected, dict) or expected.keys() - EXPECTED:
             found = sorted(expected.keys() - EXPECTED) if isinstance(expected, dict) else expected

@@ -145,31 +145,14 @@ def train(
     if cfg.steps and len(data.train):
         parts.model.fit(data.train.x)
     if before is not None:
-        dropped = tuple(f"model.{role}." for role in cfg.reset) + ("system.", "prior.")
-        module.load_state_dict(
-            {
-                name: value
-                for name, value in before.items()
-                if not name.startswith(dropped) and not (name.startswith("objective.") and name.endswith(".beta"))
-            },
-            strict=False,
-        )
+        _go_on(module, before, cfg.reset)
     if not cfg.steps:
         return module
     if here.number > 1:
         loggers = [Later(logger, (here.number - 1) * cfg.steps, here.number) for logger in loggers]
     try:
-        fit(
-            module,
-            data,
-            parts.trainer,
-            parts.callbacks,
-            loggers,
-            here.folder,
-            cfg.batch_size,
-            cfg.epoch_steps,
-            cfg.snapshots,
-        )
+        sizes = cfg.batch_size, cfg.epoch_steps, cfg.snapshots
+        fit(module, data, parts.trainer, parts.callbacks, loggers, here.folder, *sizes)
     except NonFiniteError as reason:
         file = write_frame(Path(cfg.folder) / "worst", parts.system, reason.x)
         raise FloatingPointError(
@@ -181,6 +164,17 @@ def train(
         torch.manual_seed(here.seed(cfg.seed))  # A posterior that is sampled is the same after a resume.
         parts.posterior(parts.model, parts.prior, data.train).save(here.folder / POSTERIOR)
     return module
+
+
+def _go_on(module: Training, before: dict[str, Tensor], reset: Sequence[str]) -> None:
+    """Begin with model and objective of the last round, but for roles that are reset, and for β."""
+    dropped = tuple(f"model.{role}." for role in reset) + ("system.", "prior.")
+    kept = {
+        name: value
+        for name, value in before.items()
+        if not name.startswith(dropped) and not (name.startswith("objective.") and name.endswith(".beta"))
+    }
+    module.load_state_dict(kept, strict=False)
 
 
 def training(parts: Parts) -> Training:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from predcg.batch import Data
 from predcg.files import alone, read_json, write_json
-from predcg.folder import finish, is_finished
+from predcg.folder import finish, is_finished, reopen
 from predcg.loading import load
 from predcg.parts import Parts, build, construct
 from predcg.report import FAILED, draw, final_beta, weigh
@@ -50,6 +50,7 @@ def run(cfg: DictConfig) -> Path:
             _draw_missing(cfg.figures, folder)
             return folder
         loggers = _loggers(cfg)
+        reopen(folder, resolved)
         with _ended(loggers):
             module, rounds = _go_round(cfg, parts, resolved, loggers)
             summary = _results(cfg, module) | ({"rounds": rounds} if cfg.rounds > 1 else {})
