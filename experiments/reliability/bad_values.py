@@ -28,7 +28,17 @@ from predcg.schema import values
 
 WRONG = ["abc", "[abc]", "{a: 1}", "null", "nan", "inf", "-1", "0", "1.5", "1e300", "2147483647", "99999999999", "true"]
 INSIDE = ["abc", "null", "nan", "-1", "1e300", "{a: 1}"]  # as the first of a list, or one of a mapping
-SIGNED = {"init", "coupling", "decay", "field", "c", "max_epochs"}  # parameters that are right below 0
+SIGNED = {
+    "init",
+    "coupling",
+    "decay",
+    "field",
+    "c",
+    "max_epochs",
+    "low",
+    "high",
+    "start",
+}  # parameters that are right below 0
 NEEDED = {"molecule/forward_kl": ["system.pdb=ala2.pdb"], "molecule/reverse_kl": ["system.pdb=ala2.pdb"]}
 MEMORY = 8 << 30  # bytes that a value may ask for
 
@@ -85,8 +95,8 @@ def outcome(wrong: Wrong) -> str:
 def may_be_accepted(wrong: Wrong) -> bool:
     """Whether a value is right, by what ships and the defaults of constructors, not by their annotations.
 
-    null where it is the default; a number where there is one, whole where that is, below 0 where it has a sign; true
-    where there is true or false; text where there is text; a list of text where there is one.
+    null where it is the default; a number where there is one, whole where that is, below 0 where it has a sign, in a
+    list too; true where there is true or false; text where there is text; a list of text where there is one.
     """
     ships, name = wrong.shipped, wrong.path.rpartition(".")[2]
     number = ships is None or (isinstance(ships, int | float) and not isinstance(ships, bool))
@@ -103,8 +113,10 @@ def may_be_accepted(wrong: Wrong) -> bool:
             return number and name in SIGNED
         case "abc":
             return ships is None or isinstance(ships, str)
-    texts = isinstance(ships, list) and all(isinstance(one, str) for one in ships)
-    return wrong.text.startswith("[abc") and texts
+    inside = {type(one) for one in ships} if isinstance(ships, list) else set()
+    if wrong.text.startswith("[-1"):
+        return inside == {float} and name in SIGNED_INSIDE
+    return wrong.text.startswith("[abc") and inside <= {str} and isinstance(ships, list)
 
 
 def main(every: int = 1) -> int:
