@@ -28,17 +28,8 @@ from predcg.schema import values
 
 WRONG = ["abc", "[abc]", "{a: 1}", "null", "nan", "inf", "-1", "0", "1.5", "1e300", "2147483647", "99999999999", "true"]
 INSIDE = ["abc", "null", "nan", "-1", "1e300", "{a: 1}"]  # as the first of a list, or one of a mapping
-SIGNED = {
-    "init",
-    "coupling",
-    "decay",
-    "field",
-    "c",
-    "max_epochs",
-    "low",
-    "high",
-    "start",
-}  # parameters that are right below 0
+SIGNED = {"init", "coupling", "decay", "field", "c", "max_epochs"}  # parameters that are right below 0
+SIGNED_INSIDE = {"low", "high", "start"}  # lists whose numbers are
 NEEDED = {"molecule/forward_kl": ["system.pdb=ala2.pdb"], "molecule/reverse_kl": ["system.pdb=ala2.pdb"]}
 MEMORY = 8 << 30  # bytes that a value may ask for
 
