@@ -96,7 +96,7 @@ def test_a_longer_simulation_begins_with_the_shorter(sampler, water):
 @pytest.mark.parametrize("name", ["langevin", "replica_exchange", "hmc", "metropolis"])
 def test_the_precision_of_the_start_is_kept(name, water):
     batch = SAMPLERS[name](burn_in=0).run(water, water.start(2).double(), 2)
-    assert {field.dtype for field in batch if field is not None} == {torch.float64}
+    assert {field.dtype for field in batch.columns().values()} == {torch.float64}
     assert torch.allclose(water(batch.x), batch.u, rtol=1e-12)
 
 
