@@ -107,7 +107,7 @@ def test_an_interrupted_simulation_goes_on_bit_by_bit(sampler, seed, ala2, tmp_p
     assert listing(tmp_path) == {"frames.npz", "trajectory.dcd", "topology.pdb"}
 
 
-@pytest.mark.parametrize("name", ["langevin", "replica_exchange"])
+@pytest.mark.parametrize("name", [pytest.param("langevin", marks=pytest.mark.slow), "replica_exchange"])
 def test_a_killed_simulation_goes_on_bit_by_bit(name, ala2, tmp_path):
     """SIGKILL of a process some time after a part that is drawn by chance; another goes on."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"

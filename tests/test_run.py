@@ -435,6 +435,7 @@ def test_compose_refuses_what_the_command_line_refuses():
         compose(["experiment=nonsense"])
 
 
+@pytest.mark.slow
 def test_several_processes_train_one_model(tmp_path):
     """In a process of its own, since Lightning's children import the main module anew."""
     several = ["trainer.devices=2", "trainer.accelerator=cpu", "trainer.strategy=ddp_spawn", "folder=several"]
@@ -459,6 +460,19 @@ def test_several_processes_train_in_each_job_of_a_sweep_by_joblib(tmp_path):
     assert len(list(tmp_path.glob(f"{FOLDER}/*/seed-*/finished"))) == 2
 
 
+def test_caches_have_another_place_where_the_home_cannot_be_written(tmp_path, monkeypatch):
+    names = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    for name in names:
+        monkeypatch.setenv(name, "")  # What is set here is put back afterwards.
+        monkeypatch.delenv(name)
+    cli._house()
+    assert os.access(Path.home(), os.W_OK) != any(name in os.environ for name in names)
+    monkeypatch.setenv("HOME", "/proc/nobody")
+    cli._house()
+    assert all(os.access(os.environ[name], os.W_OK) for name in names)
+
+
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
     quick = [argument for argument in QUICK if argument != "logger=none"]
     command = [sys.executable, "-m", "predcg.run", *quick, "folder=homeless"]

@@ -508,6 +508,7 @@ def test_adaptive_tempering_is_checked():
             AdaptiveTempering(**wrong)
 
 
+@pytest.mark.slow
 def test_a_killed_adaptive_tempering_goes_on_bit_by_bit(tmp_path):
     """SIGKILL of a process at an arbitrary moment after the first checkpoint; another goes on."""
     settings = {
