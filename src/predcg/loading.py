@@ -68,6 +68,7 @@ def load(folder: Path | str, checkpoint: str | None = None, round: int | None = 
         step,
         acquired[-1],
         number,
+        cfg.rounds,
         partial(load, folder, checkpoint),
     )
 

@@ -45,6 +45,7 @@ class Run(NamedTuple):
         step: optimiser steps behind the model, those of the checkpoint that it was loaded from.
         acquired: what its round has acquired itself; `data` are these and what it has learnt from earlier rounds.
         number: of its round, from 1 on; folder and history are that round's.
+        planned: how many rounds there may be at most.
         load: makes the Run of another round of its number.
     """
 
@@ -60,6 +61,7 @@ class Run(NamedTuple):
     step: int
     acquired: Data | None = None
     number: int = 1
+    planned: int = 1
     load: Callable[..., "Run"] | None = None
 
     @property

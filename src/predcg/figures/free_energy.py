@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 
 from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, DATA, EXACT, MODEL, NOWHERE, PALE, new
-from predcg.measures.free_energy import backmapped, coarse_dynamics, errors, evaluations, landscape, met, profile
+from predcg.measures.free_energy import (
+    backmapped,
+    coarse_dynamics,
+    ended_by_itself,
+    errors,
+    evaluations,
+    landscape,
+    met,
+    profile,
+)
 from predcg.measures.runs import experiment, grouped, mean_over_seeds
 from predcg.results import Run
 from predcg.systems import MuellerBrown
@@ -92,7 +101,8 @@ def free_energy_learning(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             counts, label = [evaluations(one) for one in rounds], name if index == 0 else None
             left.plot(counts, [one["forward_kl"] for one in path], ".-", color=colour, linewidth=0.8, label=label)
             middle.plot(counts, [one["rms_kt"] for one in path], ".-", color=colour, linewidth=0.8)
-            ends.append(path[-1] | {"evaluations": float(counts[-1]), "rounds": float(len(rounds))})
+            ended = {"ended_by_itself": float(ended_by_itself(run))}
+            ends.append(path[-1] | {"evaluations": float(counts[-1]), "rounds": float(len(rounds))} | ended)
             found = profile(run)
             deep = found.exact < 12
             off = (found.learnt - found.exact)[deep]

@@ -84,6 +84,11 @@ def met(numbers: dict[str, float]) -> bool:
     )
 
 
+def ended_by_itself(run: Run) -> bool:
+    """Whether the rule, not the number of rounds, has ended the run."""
+    return run.number < run.planned
+
+
 def evaluations(run: Run) -> int:
     """Energies that were evaluated until the run's model was as it is."""
     return int(run.system.evaluations)
