@@ -80,9 +80,11 @@ def leaves(node, path=""):
 RESUMED = [
     "ala2/biased",
     "double_well/reverse_kl",
+    "mueller_brown/free_energy_active",
     "schoberl2015/long_range",
     "schoberl2019/ala2",
     "schoberl2019/double_well",
+    "schopmans2024/mueller_brown",
 ]
 TRAINED = [
     name
