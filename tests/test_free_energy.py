@@ -229,7 +229,7 @@ def test_numbers_of_splines_are_checked():
 
 @pytest.mark.parametrize("option", ["free_energy", "free_energy_networks"])
 def test_a_free_energy_is_an_option_of_the_latent_density(option):
-    choice = ["experiment=double_well/forward_kl", f"latent={option}"]
+    choice = ["experiment=double_well/forward_kl", "figures=[training]", f"latent={option}"]
     parts = build(compose([*choice, "latent.low=[-2.5]", "latent.high=[1.1]"]))
     assert isinstance(parts.model.latent, FreeEnergy) and parts.model.generate(3).shape == (3, 2)
     with pytest.raises(InputError, match=r"latent.low: expected z = 2 numbers; found \[-2.5\]"):

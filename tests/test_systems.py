@@ -13,6 +13,8 @@ import torch
 from openmm import app, unit
 from torch import nn
 
+from predcg.coarse import Coarse
+from predcg.densities import FreeEnergySplines
 from predcg.errors import InputError
 from predcg.parts import check_figures
 from predcg.systems import (
@@ -66,6 +68,12 @@ def test_labels_number_the_basins(system):
     assert label.dtype == torch.long and label.min() >= -1 and label.max() < max(len(system.basins), 1)
 
 
+def coarse(low=-1.0, intervals=4, seed=0):
+    """Of an ensemble of free energies that is drawn by chance."""
+    torch.manual_seed(seed)
+    return Coarse(FreeEnergySplines(1, [low], [1.0], intervals=[intervals], periodic=[False], members=2))
+
+
 VARIANTS = {
     "double_well": [lambda v=v: DoubleWell(**v) for v in ({}, {"a": 1.1}, {"b": 5.9}, {"c": 1.1}, {"d": 1.1})],
     "mueller_brown": [lambda v=v: MuellerBrown(beta=v) for v in (0.1, 0.2)],
@@ -102,6 +110,7 @@ VARIANTS = {
         )
     ],
     "peptide": [lambda v=v: Peptide(v, ["amber96.xml"], 300.0) for v in ("ACE-A-NME", "ACE-G-NME")],
+    "coarse": [lambda v=v: coarse(**v) for v in ({}, {"low": -1.5}, {"intervals": 5}, {"seed": 1})],
 }
 
 
