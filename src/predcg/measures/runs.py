@@ -1,6 +1,7 @@
 """What is common to measures of several runs."""
 
 import math
+import re
 from collections.abc import Callable
 from itertools import groupby
 
@@ -17,8 +18,8 @@ def grouped(runs: list[Run], key: Callable) -> dict:
 
 
 def experiment(run: Run) -> str:
-    """The run's experiment and overrides, without its seed."""
-    return run.name.removesuffix(f" seed-{run.seed}")
+    """The run's experiment and overrides, without its seed; of a round the seed is another than the run's."""
+    return re.sub(r" seed-\d+( round \d+)?$", r"\1", run.name)
 
 
 def variant(run: Run, besides: str = "seed-") -> str:
