@@ -57,7 +57,7 @@ def free_energy_rounds(runs: list[Run], draws: int = 2000) -> tuple[Figure, dict
         _potential(below, one.system)
         x = backmapped(one, draws)
         below.plot(*x.T, ".", color=MODEL, markersize=1.5, alpha=0.4)
-    axes[0].legend(fontsize=7, loc="upper right")
+    axes[len(shown) - 1].legend(fontsize=7, loc="upper center", ncols=2)
     numbers = errors(runs[-1])
     return figure, numbers | {"rounds": float(len(rounds)), "evaluations": float(evaluations(runs[-1]))}
 
@@ -66,7 +66,7 @@ def free_energy_rounds(runs: list[Run], draws: int = 2000) -> tuple[Figure, dict
 def coarse_axis(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """The potential with lines of equal s = x1 - x2, and the exact free energy along s.
 
-    Numbers: position and height over the lowest of wells and barriers of F, from 2,000 places.
+    Numbers: position and height over the lowest of wells and barriers of F, at the centres of the source's 100 bins.
     """
     system = runs[-1].system
     figure, (left, right) = new(columns=2, width=3.8, height=3.2)
@@ -128,7 +128,7 @@ def free_energy_learning(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
 
 
 @needs(MuellerBrown, "free_energy", each=True)
-def coarse_histogram(runs: list[Run], replicas: int = 1000, frames: int = 2000) -> tuple[Figure, dict[str, float]]:
+def coarse_histogram(runs: list[Run], replicas: int = 4000, frames: int = 2500) -> tuple[Figure, dict[str, float]]:
     """What dynamics on the learnt F visit, beside F.
 
     Numbers: coarse_rms_kt, of -log of the histogram less F, where F is below 8 kT.

@@ -30,9 +30,12 @@ class Profile(NamedTuple):
     doubt: Tensor
 
 
-def landscape(system: MuellerBrown, places: int = 2001) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """Places s, exact F there, kT, and of its wells and barriers, numbered along s, where and how high they are."""
-    s = torch.linspace(-2.5, 1.1, places, dtype=torch.float64)
+def landscape(system: MuellerBrown, bins: int = BINS) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Centres s of the source's bins, exact F there, kT, and of its wells and barriers, numbered along s, where and how
+    high they are.
+    """
+    sides = torch.linspace(-2.5, 1.1, bins + 1, dtype=torch.float64)
+    s = (sides[1:] + sides[:-1]) / 2
     f, numbers = system.pmf(s), {}
     inner = f[1:-1]
     turns = {"well": (inner < f[:-2]) & (inner < f[2:]), "barrier": (inner > f[:-2]) & (inner > f[2:])}
@@ -109,7 +112,8 @@ def coarse_dynamics(run: Run, replicas: int, frames: int, bins: int = 60) -> tup
     system = Coarse(run.model.latent)
     torch.manual_seed(run.seed)
     start = run.model.latent().sample((replicas,))
-    walked: Batch = Metropolis(0.5, stride=5, burn_in=200, seed=run.seed).run(system, start, frames)
+    # Steps as long as the wells are apart: dynamics that cross the barrier by themselves take too long.
+    walked: Batch = Metropolis(1.2, stride=5, burn_in=200, seed=run.seed).run(system, start, frames)
     found = profile(run, bins)
     counts = torch.bincount(run.model.latent.box.cell(walked.x.double(), [bins]), minlength=bins).double()
     f = -(counts / counts.sum()).log()
