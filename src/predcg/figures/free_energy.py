@@ -122,7 +122,7 @@ def free_energy_learning(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     right.plot(ends, ends, color=EXACT, linewidth=0.8, label="error = doubt")
     right.plot(ends, 2 * ends, "--", color=EXACT, linewidth=0.8, label="error = 2 doubts")
     right.set(xscale="log", yscale="log", xlabel="doubt (kT)", ylabel="error of F at the end (kT)")
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, loc="lower right")
     right.legend(fontsize=7)
     return figure, numbers
 
