@@ -1,6 +1,7 @@
 """Measures that go by weights, beside the same of frames that come up so many times."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from predcg.batch import Batch, Data
 from predcg.measures import weights
 from predcg.measures.latent import nearest_label
+from predcg.measures.runs import experiment
 
 
 @pytest.fixture
@@ -80,3 +82,16 @@ def test_effective_sizes_are_told_of_uneven_weights_alone():
     assert weights.effective_frames([Data(even, uneven)]) == {"effective_frames_held_out": pytest.approx(16 / 6)}
     told = weights.effective_frames([Data(uneven, even), Data(even, even)])
     assert told == {"effective_frames_training": pytest.approx((16 / 6 + 3) / 2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("double_well/mixed seed-3", "double_well/mixed"),
+        ("double_well/mixed rounds-2 seed-3", "double_well/mixed rounds-2"),
+        ("double_well/mixed rounds-2 seed-3 round 2", "double_well/mixed rounds-2 round 2"),
+        ("double_well/mixed mine", "double_well/mixed mine"),
+    ],
+)
+def test_runs_that_differ_in_their_seeds_alone_are_of_one_experiment(name, expected):
+    assert experiment(SimpleNamespace(name=name)) == expected
