@@ -62,6 +62,7 @@ class Sum(Objective):
         return frozenset().union(*(term.needs for term in self.terms.values()))
 
     def __call__(self, model: Model, system: System, batch: Batch) -> Terms:
+        # A term that is not evaluated in this step needs nothing: each checks the batch when it is.
         return nn.Module.__call__(self, model, system, batch)
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
