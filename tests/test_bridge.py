@@ -123,6 +123,7 @@ def test_water_in_a_periodic_box_with_pme():
     bridge.close()
 
 
+@pytest.mark.slow
 def test_what_the_batched_form_lacks_has_the_energies_of_openmm_as_its_refusal_says():
     """CHARMM's ends come about by patches, and its impropers and Lennard-Jones terms are custom forces."""
     peptide = Peptide("WHPK", ["charmm36.xml"], 300.0, workers=2)
@@ -332,6 +333,7 @@ def parents():
         parent.wait()
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_parent_however_it_ends(parents):
     for how, parent in parents.items():
         _, line = sorted(parent.stdout.readline() for _ in range(2))

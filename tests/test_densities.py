@@ -24,14 +24,15 @@ from predcg.observables import Dihedrals
 from predcg.transforms import Chain, RigidFrame, Unit, Whitening
 
 
-def test_log_prob_has_the_batch_shape_of_the_context(conditional):
-    density = conditional(2, 3)
-    context = torch.randn(4, 5, 2)
+@pytest.mark.parametrize("size", [2, 0])
+def test_log_prob_has_the_batch_shape_of_the_context(size, conditional):
+    density = conditional(size, 3)
+    context = torch.randn(4, 5, size)
     sample = density(context).sample()
     assert sample.shape == (4, 5, 3)
     log_prob = density(context).log_prob(sample)
     assert log_prob.shape == (4, 5) and torch.isfinite(log_prob).all()
-    assert torch.allclose(density(context.view(20, 2)).log_prob(sample.view(20, 3)).view(4, 5), log_prob, atol=1e-5)
+    assert torch.allclose(density(context.view(20, size)).log_prob(sample.view(20, 3)).view(4, 5), log_prob, atol=1e-5)
 
 
 def test_density_integrates_to_one(conditional):

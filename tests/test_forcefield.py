@@ -439,7 +439,7 @@ def spoil(module, **_):
     return lambda x: (module(x)[0], module(x)[1] * torch.nan)
 
 
-@pytest.mark.parametrize("failure", ["missing", "folder", drop, spoil])
+@pytest.mark.parametrize("failure", [pytest.param("missing", marks=pytest.mark.slow), "folder", drop, spoil])
 def test_where_compiling_fails_one_warning_says_so_and_the_interpreter_goes_on(
     failure, water, caplog, monkeypatch, tmp_path
 ):

@@ -30,6 +30,7 @@ QUICK = [
     "epoch_steps=4",
     "logger=none",
     "figures=[]",
+    "+callbacks.bounds.draws=50",
 ]
 
 

@@ -36,10 +36,12 @@ class GaussianMixtureMLP(Conditional):
     ):
         super().__init__(context, size, features, transform)
         self.gmm = GMM(
-            self.outputs, self.inputs, components, "diagonal", hidden_features=list(hidden), activation=nn.Tanh
+            self.outputs, max(self.inputs, 1), components, "diagonal", hidden_features=list(hidden), activation=nn.Tanh
         )
 
     def base(self, h: Tensor) -> Distribution:
+        if not self.inputs:  # zuko's own form without a context has no batches.
+            h = h.new_ones(*h.shape[:-1], 1)
         return _Mixture(self.gmm(h))
 
 
