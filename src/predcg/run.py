@@ -105,7 +105,10 @@ def _loggers(cfg: DictConfig) -> list:
     for logger in loggers:
         check_logger(logger)
         # Lightning passes this one on to wandb, which warns the user that it is of no use.
-        getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+        settings = getattr(logger, "_wandb_init", {})
+        settings.pop("anonymous", None)
+        # The process of wandb's own stays where the first run of this one was: a relative path would be another there.
+        settings |= {"dir": os.path.abspath(settings["dir"])} if settings.get("dir") else {}
     return loggers
 
 
