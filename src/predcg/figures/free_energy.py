@@ -11,6 +11,7 @@ from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, DATA, EXACT, MODEL, NOWHERE, PALE, new
 from predcg.measures.free_energy import (
     backmapped,
+    calibration,
     coarse_dynamics,
     ended_by_itself,
     errors,
@@ -103,12 +104,9 @@ def free_energy_learning(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             middle.plot(counts, [one["rms_kt"] for one in path], ".-", color=colour, linewidth=0.8)
             ended = {"ended_by_itself": float(ended_by_itself(run))}
             ends.append(path[-1] | {"evaluations": float(counts[-1]), "rounds": float(len(rounds))} | ended)
-            found = profile(run)
-            deep = found.exact < 12
-            off = (found.learnt - found.exact)[deep]
-            off, doubt = (off - off.median()).abs(), found.doubt[deep]
+            doubt, off, ratio = calibration(run)
             right.plot(doubt, off.clamp_min(1e-4), ".", color=colour, markersize=3, alpha=0.5)
-            ratios.append((off / doubt).square().mean().sqrt().item())
+            ratios.append(ratio)
         told = mean_over_seeds(ends) | {
             "evaluations_most": max(end["evaluations"] for end in ends),
             "success_rate": sum(map(met, ends)) / len(ends),

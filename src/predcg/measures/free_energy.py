@@ -8,6 +8,7 @@ from torch import Tensor
 from predcg.batch import Batch
 from predcg.coarse import Coarse
 from predcg.densities import FreeEnergy
+from predcg.densities.box import Box
 from predcg.results import Run
 from predcg.samplers import Metropolis
 from predcg.systems import MuellerBrown
@@ -35,8 +36,7 @@ def landscape(system: MuellerBrown, bins: int = BINS) -> tuple[Tensor, Tensor, d
     """Centres s of the source's bins, exact F there, kT, and of its wells and barriers, numbered along s, where and how
     high they are.
     """
-    sides = torch.linspace(-2.5, 1.1, bins + 1, dtype=torch.float64)
-    s = (sides[1:] + sides[:-1]) / 2
+    s = Box([-2.5], [1.1]).cells([bins])[0].squeeze(-1)
     f, numbers = system.pmf(s), {}
     inner = f[1:-1]
     turns = {"well": (inner < f[:-2]) & (inner < f[2:]), "barrier": (inner > f[:-2]) & (inner > f[2:])}
@@ -53,6 +53,17 @@ def profile(run: Run, bins: int = BINS) -> Profile:
     z, _ = latent.box.cells([bins])
     exact, learnt = run.system.pmf(z.squeeze(-1)), latent.potential(z)
     return Profile(z, exact, learnt - learnt.min(), latent.doubt(z))
+
+
+def calibration(run: Run) -> tuple[Tensor, Tensor, float]:
+    """Where F is below 12 kT: doubt, and error of F after its median there is taken away, (n,); the root mean square of
+    error over doubt.
+    """
+    found = profile(run)
+    deep = found.exact < DEEP
+    off, doubt = (found.learnt - found.exact)[deep], found.doubt[deep]
+    off = (off - off.median()).abs()
+    return doubt, off, (off / doubt).square().mean().sqrt().item()
 
 
 def errors(run: Run, bins: int = BINS) -> dict[str, float]:
