@@ -50,7 +50,6 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 f" {folder.resolve()}"
             )
         return False
-    there = SINCE | there
     for key in sorted((resolved.keys() | there.keys()) - IGNORED):
         if resolved.get(key) != there.get(key):
             raise InputError(
@@ -64,16 +63,15 @@ def is_finished(folder: Path, resolved: dict) -> bool:
                 f"folder: {folder} holds a run of another configuration (the content of {path} has changed since);"
                 " choose another folder=..., or replace it with force=true"
             )
-    return (folder / "finished").exists() and _has_rounds(folder, there["rounds"], resolved["rounds"])
-
-
-def _has_rounds(folder: Path, planned: int, asked: int) -> bool:
-    """Whether a finished run of so many planned rounds has as many as are asked for, or had ended by itself before."""
+    planned, asked = there["rounds"], resolved["rounds"]
     if asked < begun(folder):
         raise InputError(
             f"rounds: expected at least {begun(folder)}, which {folder} has; found {asked}; ask for as many or more, or"
             " replace them with force=true"
         )
+    if not (folder / "finished").exists():
+        return False
+    # It has as many as are asked for, or had ended by itself before.
     return asked <= planned or read_json(folder / "summary.json").get("rounds", 1) < planned
 
 
@@ -83,7 +81,7 @@ def reopen(folder: Path, resolved: dict) -> None:
     if there is None or resolved["force"]:
         return
     (folder / "finished").unlink(missing_ok=True)  # First: a marker beside a new number would say that it had ended.
-    if resolved["rounds"] != (SINCE | there)["rounds"]:
+    if resolved["rounds"] != there["rounds"]:
         _configure(folder, there | {"rounds": resolved["rounds"]})
 
 
@@ -93,14 +91,14 @@ def begun(folder: Path) -> int:
 
 
 def configuration(folder: Path) -> dict | None:
-    """The configuration of a run folder, None of any other: many programs have a file of this name, and force=true
-    removes the folder.
+    """The configuration of a run folder, in the words of today, None of any other: many programs have a file of this
+    name, and force=true removes the folder.
     """
     try:
         found = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError):
         return None
-    return _renamed(found) if isinstance(found, dict) and found.keys() >= NOUNS else None
+    return SINCE | _renamed(found) if isinstance(found, dict) and found.keys() >= NOUNS else None
 
 
 def _renamed(node: Any) -> Any:

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.files import reading
-from predcg.folder import SINCE, begun, configuration
+from predcg.folder import begun, configuration
 from predcg.inputs import kept
 from predcg.parts import build
 from predcg.results import Run
@@ -35,7 +35,7 @@ def load(folder: Path | str, checkpoint: str | None = None, round: int | None = 
             f"{folder / 'config.yaml'}: expected the configuration of a run; found none that can be read; choose a run"
             " folder"
         )
-    cfg = OmegaConf.create(SINCE | there | {"system": kept(folder, there["system"])})
+    cfg = OmegaConf.create(there | {"system": kept(folder, there["system"])})
     known = [number for number in range(1, begun(folder) + 1) if not cfg.steps or _trained(folder, number)] or [1]
     number = known[-1] if round is None else round
     if number not in known:

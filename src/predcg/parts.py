@@ -72,7 +72,7 @@ def will_have(cfg: DictConfig, parts: Parts) -> set[str]:
         "normal": isinstance(parts.model.latent, StandardNormal),
         "weights": any(weight.ndim >= 2 for weight in parts.model.decoder.parameters()),
         "posterior": parts.posterior is not None,
-        "snapshots": cfg.get("snapshots") is not None,  # Run folders of earlier versions lack it.
+        "snapshots": cfg.snapshots is not None,
         "draws": parts.objective.of_energy and cfg.steps > 0,
         "adaptive": any(isinstance(callback, AdaptiveTempering) for callback in parts.callbacks),
         "free_energy": isinstance(parts.model.latent, FreeEnergy) and cfg.steps > 0,
