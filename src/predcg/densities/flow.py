@@ -10,12 +10,12 @@ from torch.nn.functional import logsigmoid
 from zuko.distributions import BoxUniform, NormalizingFlow
 from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.flows.gaussianization import ElementWiseTransform
-from zuko.flows.spline import CircularRQSTransform
 from zuko.lazy import LazyTransform
 from zuko.nn import MLP
 from zuko.transforms import ComposedTransform, CouplingTransform, DependentTransform
 from zuko.utils import unpack
 
+from predcg.densities.circular_spline import CircularSpline
 from predcg.densities.density import Conditional
 from predcg.densities.gaussian import Gaussian
 from predcg.densities.wrapped import WrappedNormal, wrapped
@@ -140,7 +140,7 @@ class _CircularCoupling(LazyTransform):
 
     def _splines(self, seen: Tensor, c: Tensor) -> Transform:
         phi = self.hyper(_with_harmonics(seen, c)).unflatten(-1, (-1, sum(shape[0] for shape in self.shapes)))
-        return DependentTransform(CircularRQSTransform(*unpack(phi, self.shapes)), 1)
+        return DependentTransform(CircularSpline(*unpack(phi, self.shapes)), 1)
 
 
 class _Triangular(LazyTransform):
