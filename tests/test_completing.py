@@ -39,8 +39,8 @@ def spread(density, noise=0.3):
 
 
 def shipped() -> Completing:
-    """decoder=completion, as it is made of its file."""
-    cfg = compose(["experiment=double_well/forward_kl", "decoder=completion", "encoder=observed"])
+    """decoder=linear_completion, as it is made of its file."""
+    cfg = compose(["experiment=double_well/forward_kl", "decoder=linear_completion", "encoder=observed"])
     return build(cfg).model.decoder
 
 
@@ -217,7 +217,7 @@ ONE_LINE = {
 
 @pytest.mark.parametrize("overrides", ONE_LINE)
 def test_an_observable_that_cannot_be_inverted_is_refused_in_one_line(overrides):
-    choice = ["experiment=double_well/forward_kl", "decoder=completion", "encoder=observed"]
+    choice = ["experiment=double_well/forward_kl", "decoder=linear_completion", "encoder=observed"]
     with pytest.raises(InputError, match=ONE_LINE[overrides]) as told:
         build(compose([*choice, *overrides.split()]))
     assert "\n" not in str(told.value)

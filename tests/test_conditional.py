@@ -163,7 +163,7 @@ def test_what_does_not_go_together_is_refused_at_the_rehearsal(name):
 def test_data_without_queries_are_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = ["objective=conditional", "latent=free_energy", "latent.low=[-2.0]", "latent.high=[2.0]", "logger=none"]
-    densities = ["decoder=completion", "encoder=observed", "acquisition=none", "figures=[training]"]
+    densities = ["decoder=linear_completion", "encoder=observed", "acquisition=none", "figures=[training]"]
     with pytest.raises(
         InputError, match=r"^objective: ConditionalKL learns from collective variables .*=active"
     ) as told:

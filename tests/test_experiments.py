@@ -332,9 +332,11 @@ def test_every_group_option_can_be_selected(choice, tmp_path, monkeypatch):
         "latent=free_energy": ["latent.low=[-2.0]", "latent.high=[2.0]"],
         "latent=free_energy_networks": ["latent.low=[-2.0]", "latent.high=[2.0]"],
         "encoder=internal": ["decoder=internal_flow"],
-        "decoder=completion": ["encoder=observed"],
+        "decoder=linear_completion": ["encoder=observed"],
         "decoder=affine_completion": ["encoder=observed"],
     }.get(choice, [])
+    if choice in ("encoder=torsions", "decoder=completion"):
+        experiment, needed = "ala2/forward_kl", ["encoder=torsions", "decoder=completion", "z=2"]
     cfg = compose([f"experiment={experiment}", choice, *needed, "figures=[training]"])
     if choice in ("encoder=molecule", "decoder=molecule"):
         cfg = compose(["experiment=ala2/forward_kl", choice])

@@ -66,6 +66,7 @@ def complete(cfg: DictConfig, hydra_node: DictConfig) -> DictConfig:
     make_lists(plain)
     check(plain)
     check_sizes(plain)
+    check_taken(plain)
     fit_epochs(plain)
     return plain
 
@@ -87,6 +88,15 @@ def check_sizes(cfg: DictConfig) -> None:
                 raise InputError(
                     f"{role}.{name}: expected {key} = {cfg[key]}; found {found}; leave it out, or set {key}"
                 )
+
+
+def check_taken(cfg: DictConfig) -> None:
+    """Raise InputError on torsions as collective variables that no role takes."""
+    if cfg.z_torsions is not None and "${z_torsions" not in OmegaConf.to_yaml(cfg.encoder):
+        raise InputError(
+            "z_torsions: expected an encoder that takes them; found"
+            f" {cfg.encoder._target_.split('.')[-1]}; choose encoder=torsions, or leave z_torsions out"
+        )
 
 
 def fit_epochs(cfg: DictConfig) -> None:

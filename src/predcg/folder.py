@@ -20,12 +20,21 @@ from predcg.provenance import commit
 # These keys may differ between two calls of one run.
 IGNORED = {"force", "trust_code", "folder", "threads", "logger", "figures", "rounds"}
 # This is what runs did before there was a key for it.
-SINCE = {"checkpoint": "last", "snapshots": None, "rounds": 1, "past": None, "reset": [], "stop": {}}
+SINCE = {
+    "checkpoint": "last",
+    "snapshots": None,
+    "rounds": 1,
+    "past": None,
+    "reset": [],
+    "stop": {},
+    "z_torsions": None,
+}
 ROUNDS = "rounds"  # The part of a run folder with the second round and those after it.
 # Every configuration of a run has these keys.
 NOUNS = {"system", "latent", "decoder", "encoder", "objective", "acquisition", "steps", "seed"}
 # What configurations of earlier versions call otherwise.
 RENAMED = {"predcg.acquisitions.Nothing": "predcg.acquisitions.NoData"}
+ZMATRIX = {"atoms", "bonds", "angles", "ranges", "folds"}  # In earlier versions it was given no torsions.
 PACKAGES = ("predcg", "torch", "pytorch-lightning", "hydra-core", "openmm", "mdtraj", "zuko", "wandb")
 
 
@@ -104,7 +113,8 @@ def configuration(folder: Path) -> dict | None:
 def _renamed(node: Any) -> Any:
     """A configuration with the names of today."""
     if isinstance(node, dict):
-        return {key: _renamed(value) for key, value in node.items()}
+        since = {"given": []} if node.keys() == ZMATRIX else {}
+        return since | {key: _renamed(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_renamed(value) for value in node]
     return RENAMED.get(node, node) if isinstance(node, str) else node

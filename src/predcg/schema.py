@@ -27,6 +27,7 @@ class Settings(TypedDict, total=False):
     x: PositiveInt | None
     frame: list[NonNegativeInt] | None
     zmatrix: dict[str, list] | None
+    z_torsions: list[str | list[NonNegativeInt]] | None
     z: NonNegativeInt
     rounds: PositiveInt
     past: UnitInterval | None
@@ -130,7 +131,10 @@ def _values(parent: DictConfig | ListConfig, key: Any, path: str, hint: Any) -> 
             found = OmegaConf.to_container(node, resolve=True)
     except OmegaConfBaseException:  # It refers to what another group lacks, or to what is filled in later.
         return
-    if found is None and OmegaConf.is_interpolation(parent, key):
+    # What is filled in from the system is null before, or has names of torsions in it.
+    if OmegaConf.is_interpolation(parent, key) and (
+        found is None or isinstance(found, list) and str in map(type, found)
+    ):
         return
     if not _holds_target(found):
         yield Value(path=path, hint=hint, found=found)

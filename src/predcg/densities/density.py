@@ -19,6 +19,8 @@ from predcg.transforms import Identity, Transform
 class Density(LazyDistribution):
     """p(· | c): `density(c)` is a torch distribution. Latent, decoder, encoder and flow are roles of it."""
 
+    period: float | None = None  # Of the event's coordinates, where all are angles.
+
     def location(self, c: Tensor) -> Tensor:
         """The representative value for each context: the mean, where the distribution has one."""
         return self(c).mean

@@ -6,6 +6,7 @@ from torch.distributions import Distribution
 
 from predcg.densities.density import Conditional, Density, network
 from predcg.observables import Observable
+from predcg.observables.observable import apart
 from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.transforms import Transform
 
@@ -16,14 +17,15 @@ class Dirac(Distribution):
     Args:
         value: (..., D).
         rounding: how far from it, relative to max(1, |value|), is still the same.
+        period: of values that are angles.
     """
 
     has_rsample = True
     arg_constraints = {}
 
-    def __init__(self, value: Tensor, rounding: float = 0.0):
+    def __init__(self, value: Tensor, rounding: float = 0.0, period: float | None = None):
         super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
-        self.value, self.rounding = value, rounding
+        self.value, self.rounding, self.period = value, rounding, period
 
     @property
     def mean(self) -> Tensor:
@@ -33,7 +35,8 @@ class Dirac(Distribution):
         return self.value.expand(*shape, *self.value.shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        same = ((x - self.value).abs() <= self.rounding * self.value.abs().clamp_min(1)).all(-1)
+        off = apart(x, self.value, self.period).abs()
+        same = (off <= self.rounding * self.value.abs().clamp_min(1)).all(-1)
         return torch.where(same, 0.0, -torch.inf).to(self.value.dtype)
 
 
@@ -52,10 +55,10 @@ class Observed(Density):
 
     def __init__(self, observable: Observable):
         super().__init__()
-        self.observable = observable
+        self.observable, self.period = observable, observable.period
 
     def forward(self, c: Tensor) -> Distribution:
-        return Dirac(self.observable(c), self.ROUNDING)
+        return Dirac(self.observable(c), self.ROUNDING, self.period)
 
 
 class DeterministicMLP(Conditional):

@@ -8,12 +8,13 @@ from annotated_types import Ge
 from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.densities import EnergyBased, sample_with_log_prob
+from predcg.densities import EnergyBased, FreeEnergy, sample_with_log_prob
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
 from predcg.objectives.objective import Evaluated, Terms
 from predcg.objectives.recording import Recording
 from predcg.objectives.reverse import evaluated
+from predcg.observables.observable import apart
 from predcg.ranges import PositiveInt
 from predcg.systems import System
 
@@ -110,10 +111,17 @@ def _check(model: Model, z: Tensor) -> None:
             "objective: ConditionalKL needs a latent density with a potential; found"
             f" {type(model.latent).__name__}; choose latent=free_energy"
         )
-    found = model.cv(model.decoder(z).sample())
-    if found.shape != z.shape or not ((found - z).abs() <= TOLERANCE * z.abs().clamp_min(1)).all():
+    found, period = model.cv(model.decoder(z).sample()), model.encoder.period
+    if found.shape != z.shape or not (apart(found, z, period).abs() <= TOLERANCE * z.abs().clamp_min(1)).all():
         raise InputError(
             "decoder: expected one that completes what the encoder observes, so that draws at z have the collective"
-            f" variables z; found {type(model.decoder).__name__}, which does not; choose decoder=completion"
-            " encoder=observed"
+            f" variables z; found {type(model.decoder).__name__}, which does not; choose encoder=torsions"
+            " decoder=completion of a molecule, else encoder=observed decoder=linear_completion"
+        )
+    box = model.latent.box if isinstance(model.latent, FreeEnergy) else None
+    if box and period and not (box.periodic.all() and ((box.sides - period).abs() < 1e-3).all()):
+        raise InputError(
+            "latent.low, high, periodic: expected a whole circle for each torsion, as low=[-3.14159265,...],"
+            f" high=[3.14159265,...] and periodic=[true,...]; found low={box.low.tolist()} high={box.high.tolist()}"
+            f" periodic={box.periodic.tolist()}; mend them"
         )

@@ -61,6 +61,7 @@ class Dihedrals(_Indexed):
     """Dihedral i-j-k-l in rad on (-π, π], IUPAC sign, (..., k)."""
 
     order = 4
+    period = 2 * math.pi
 
     def forward(self, x: Tensor) -> Tensor:
         i, j, k, l = self.points(x)

@@ -11,6 +11,8 @@ from predcg.errors import InputError
 class Observable(nn.Module, ABC):
     """A differentiable map x -> a(x), (..., D) to (..., k)."""
 
+    period: float | None = None  # Of its values, where they are angles.
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """a(x): (..., D) to (..., k)."""
@@ -55,3 +57,13 @@ class Combinations(Observable):
 def atoms(x: Tensor) -> Tensor:
     """Flat Cartesian coordinates seen as atoms: (..., 3 n) to (..., n, 3)."""
     return x.unflatten(-1, (-1, 3))
+
+
+def apart(one: Tensor, other: Tensor, period: float | None) -> Tensor:
+    """one - other, on a circle of this circumference the shorter way around.
+
+    >>> apart(torch.tensor([3.0]), torch.tensor([-3.0]), 2 * torch.pi)
+    tensor([-0.2832])
+    """
+    difference = one - other
+    return difference if period is None else (difference + period / 2) % period - period / 2

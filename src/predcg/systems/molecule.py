@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 
 import mdtraj
@@ -21,6 +22,7 @@ from predcg.systems.code import paths
 from predcg.systems.forcefield import Batched
 from predcg.systems.structure import parametrise, read_pdb
 from predcg.systems.system import System
+from predcg.systems.torsions import torsions
 from predcg.systems.worker import fastest
 from predcg.systems.zmatrix import zmatrix
 
@@ -190,11 +192,20 @@ class Molecule(System):
         """See systems.zmatrix; in the frame of `frame_atoms`, with the handedness of the first model. Raises InputError
         where there is no frame.
         """
+        return self.zmatrix_of([])
+
+    def zmatrix_of(self, given: Sequence[Sequence[int]]) -> dict[str, list]:
+        """That in which the given torsions, of four atoms each, are coordinates."""
         if self.frame_atoms is None:
             raise InputError(
                 "zmatrix: expected three bonded atoms that are not on one line; found none; choose decoder=gaussian"
             )
-        return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame_atoms, self.kt)
+        return zmatrix(self.topology, self.openmm_system, self.models[0].cpu(), self.frame_atoms, self.kt, given)
+
+    def torsion_atoms(self, wanted: Sequence[str | Sequence[int]] | None = None) -> list[list[int]]:
+        """See systems.torsions; of the residue that `backbone` is of, where a name tells none. Default φ and ψ."""
+        own = self.topology.atom(self.phi_psi[0][1]).residue.resSeq if self.backbone else None
+        return torsions(self.topology, ["phi", "psi"] if wanted is None else wanted, own)
 
     @property
     def platform(self) -> openmm.Platform:

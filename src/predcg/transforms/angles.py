@@ -12,7 +12,7 @@ class Harmonics(Transform):
     other coordinates are left out.
 
     Args:
-        folds: n of each angle.
+        folds: n of each angle; default all coordinates, with n = 1.
 
     >>> Harmonics([1])(torch.tensor([0.0, 5.0]))
     tensor([1., 0.])
@@ -20,13 +20,15 @@ class Harmonics(Transform):
 
     bijective = False
 
-    def __init__(self, folds: list[PositiveInt]):
+    def __init__(self, folds: list[PositiveInt] | None = None):
         super().__init__()
-        self.register_buffer("folds", torch.tensor(folds, dtype=torch.long), persistent=False)
+        self.register_buffer(
+            "folds", None if folds is None else torch.tensor(folds, dtype=torch.long), persistent=False
+        )
 
     def width(self, size: int) -> int:
-        return 2 * len(self.folds)
+        return 2 * (size if self.folds is None else len(self.folds))
 
     def _call(self, x: Tensor) -> Tensor:
-        turned = self.folds * x[..., : len(self.folds)]
+        turned = x if self.folds is None else self.folds * x[..., : len(self.folds)]
         return torch.cat([turned.cos(), turned.sin()], -1)
