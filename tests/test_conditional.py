@@ -20,7 +20,8 @@ from predcg.densities import (
 )
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
-from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, FreeEnergyRegression, Sum
+from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, FreeEnergyRegression, Sum, free_energy
+from predcg.objectives.free_energy import _certainty, fit
 from predcg.objectives.regression import _labels
 from predcg.observables import Combinations
 from predcg.systems import Harmonic
@@ -238,7 +239,7 @@ def test_evaluations_count_as_those_of_the_same_time_and_region_deserve():
         spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
         noise = spread * torch.randn(n, dtype=torch.float64) - 0.5 * spread**2
         objective.observe(Evaluated(z, torch.zeros(n, 2), noise - exact(z).double()))
-    found, most = objective._certainty(latent, exact(objective.z))
+    found, most = _certainty(latent, exact(objective.z).double(), objective.z, objective.log_w, objective.batches)
     for batch in range(16):
         spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
         mine = (objective.batches == batch) & (objective.z.abs() > 1)[:, 0]  # away from where both halves meet
@@ -249,28 +250,69 @@ def test_evaluations_count_as_those_of_the_same_time_and_region_deserve():
         assert most[here].exp().tolist() == pytest.approx((found[here].sum() / found[here]).sqrt().div(2).tolist())
 
 
-def test_what_is_found_is_the_maximum_of_what_is_said():
-    """Autograd's gradient of the penalised likelihood of every member, at evaluations in the centres of cells."""
-    objective, model = FreeEnergyMatching(), model_of(members=3)
-    latent, drawn = model.latent, weighed(600, 0.7, batches=3)
+def in_cells(latent: FreeEnergySplines, drawn: list[Evaluated]) -> FreeEnergyMatching:
+    """What has observed these, moved to the centres of their cells, where sums over cells are exact."""
+    objective = FreeEnergyMatching()
     for one in drawn:
-        centres = latent.cells()[0][latent.box.cell(one.z, latent.counts)]
-        objective.observe(Evaluated(centres, one.x, one.log_w))
-    for _ in range(2):
-        objective(model, Harmonic(SYSTEM), asked(1))
-        latent.fitted.zero_()  # once more
-    theta = latent.theta.clone().requires_grad_()
-    index, value = latent.splines(objective.z)
-    f = (theta[:, index] * value).sum(-1)
-    a, most = objective._certainty(latent, f.mean(0).detach())
-    ratio = (objective.log_w + f).exp()
+        objective.observe(one._replace(z=latent.cells()[0][latent.box.cell(one.z, latent.counts)]))
+    return objective
+
+
+def test_what_is_found_is_the_maximum_of_what_is_said():
+    """Autograd's gradient of the penalised likelihood; and of the evidence by the smoothness, by finite differences."""
+    model = model_of(members=3)
+    latent = model.latent
+    objective = in_cells(latent, weighed(600, 0.7, batches=3))
+    objective(model, Harmonic(SYSTEM), asked(1))
+    theta = latent.theta.mean(0).requires_grad_()
+    index, value = latent.splines(objective.z.double())
+    f = (theta[index] * value).sum(-1)
+    a, most = _certainty(latent, f.detach(), objective.z, objective.log_w, objective.batches)
+    ratio = (objective.log_w.double() + f).exp()
     held = ratio > most.exp()
     assert 0 < held.sum() < 60
-    data = (a * objective.bootstrap.T * (torch.where(held, -most.exp() * f, -ratio) + f)).sum()
-    apart = theta - latent.prior_draws
-    (gradient,) = torch.autograd.grad(data - 0.5 * ((apart @ latent.precision) * apart).sum(), theta)
+    data = (a * (torch.where(held, -most.exp() * f, -ratio) + f)).sum()
+    prior = latent.smoothness * latent.precision
+    (gradient,) = torch.autograd.grad(data - 0.5 * theta @ prior @ theta, theta)
     assert gradient.abs().max() < 0.05 < data.abs()
-    assert objective.bootstrap.shape == (600, 3) and objective.bootstrap.mean().item() == pytest.approx(1, abs=0.1)
+
+    def evidence(smoothness: float) -> float:
+        """log of ∫ likelihood x prior, and of the gamma density of the smoothness, where the curvature is the same."""
+        design = torch.zeros(len(f), len(theta)).double().scatter_add(1, index, value)
+        counted = a * 0.5 * (torch.minimum(ratio, most.exp()) + 1)
+        hessian = design.T @ (counted.detach().unsqueeze(1) * design) + smoothness * latent.precision
+        level = (len(theta) - 1 + 16) / 2 * math.log(smoothness) - 8 * smoothness
+        rough = (theta @ latent.precision @ theta).item()
+        return level - 0.5 * smoothness * rough - 0.5 * torch.logdet(hessian).item()
+
+    best = latent.smoothness.item()
+    assert 1e-3 < best < 1e3 and abs(best - 1) > 0.05
+    assert evidence(best) > max(evidence(best / 1.3), evidence(1.3 * best))
+
+
+def test_members_are_what_draws_of_data_and_prior_would_do():
+    """Their covariance, of many, against fits to resampled data (Bayesian bootstrap) and drawn priors."""
+    drawn = weighed(1500, 1.0, batches=3)
+    latent = model_of(members=4000).latent
+    objective = in_cells(latent, drawn)
+    fit(latent, objective.z, objective.log_w, objective.batches)
+    theta = latent.theta.mean(0)
+    assert torch.allclose(latent.mean_inside(GRID), latent.splines.at(GRID, theta))
+    index, value = latent.splines(objective.z.double())
+    design = torch.zeros(len(index), len(theta)).double().scatter_add(1, index, value)
+    a, most = _certainty(latent, design @ theta, objective.z, objective.log_w, objective.batches)
+    ratio = torch.minimum(objective.log_w + design @ theta, most).exp()
+    prior = latent.smoothness * latent.precision
+    root = torch.linalg.cholesky(prior + 1 / len(theta))
+    curvature = design.T @ ((a * ratio).unsqueeze(1) * design) + prior
+    g = torch.empty(2000, len(a), dtype=torch.float64).exponential_() - 1
+    # One step of Newton's method from θ, for each draw.
+    slopes = (g * (a * (ratio - 1))) @ design + torch.randn(2000, len(theta), dtype=torch.float64) @ root.T
+    members = theta - torch.linalg.solve(curvature, slopes.T).T
+    spread = torch.stack([latent.splines.at(GRID, theta) for theta in members]).std(0)
+    assert (latent.doubt(GRID) / spread - 1).abs().max() < 0.25 and (
+        latent.doubt(GRID) / spread
+    ).mean() == pytest.approx(1, abs=0.06)
 
 
 def test_a_free_energy_of_two_torsions_is_fitted_on_the_torus():
@@ -304,7 +346,7 @@ def test_one_rare_weight_does_not_move_the_fit():
 
 def test_one_member_is_the_plain_fit():
     objective, model = fitted(weighed(3000, 0.7), members=1)
-    assert torch.equal(objective.bootstrap, torch.ones(3000, 1)) and objective.divergence == 0
+    assert len(model.latent.theta) == 1 and objective.divergence == 0
     assert (model.latent.potential(GRID) - exact(GRID)).abs().max() < 0.2
 
 
@@ -328,6 +370,41 @@ def test_it_goes_on_from_a_checkpoint_bit_by_bit():
     assert len(again.z) == 400
 
 
+def test_a_history_grows_in_place_and_is_saved_at_its_length(tmp_path):
+    objective, drawn = FreeEnergyMatching(), weighed(6000, 0.5, batches=60)
+    places = set()
+    for one in drawn:
+        objective.observe(one)
+        places.add(objective.z.data_ptr())
+    assert len(places) <= 8  # 100 2^6 > 6000
+    assert torch.equal(objective.z, torch.cat([one.z for one in drawn]))
+    assert torch.equal(objective.log_w, torch.cat([one.log_w for one in drawn]).float())
+    assert torch.equal(objective.batches, torch.arange(60, dtype=torch.int32).repeat_interleave(100))
+    torch.save(objective.state_dict(), tmp_path / "state.pt")
+    assert (tmp_path / "state.pt").stat().st_size < 6000 * 12 + 8000
+    again = FreeEnergyMatching()
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    kept = again.z
+    again.observe(drawn[0])
+    objective.observe(drawn[0])
+    for name, value in objective.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    assert len(kept) == 6000 and len(again.z) == 6100
+
+
+@pytest.mark.parametrize(("every", "steps", "expected"), [(1, 0, 8), (3, 8, 4), (100, 8, 2), (4, 4, 3)])
+def test_it_fits_every_so_many_batches_and_at_the_end_of_a_round(every, steps, expected, monkeypatch):
+    """Of 8 batches, one a step: the first; with every = 3 also 4, 7 and the last; with every = 4 also 4, 8."""
+    fits, model, objective = [], model_of(), FreeEnergyMatching(every, steps)
+    monkeypatch.setattr(free_energy, "fit", lambda latent, z, *_: (fits.append(len(z)), latent.fitted.fill_(len(z))))
+    for one in weighed(80, 0.5, batches=8):
+        objective.observe(one)
+        objective(model, Harmonic(SYSTEM), asked(1))
+    assert len(fits) == expected and fits[0] == 10 and fits[-1] == 80
+    objective(model, Harmonic(SYSTEM), asked(1))
+    assert len(fits) == expected
+
+
 def test_a_latent_density_that_begins_anew_is_fitted_to_all_that_is_known():
     drawn = weighed(2000, 0.5)
     objective, _ = fitted(drawn)
@@ -348,7 +425,9 @@ def test_in_a_sum_each_term_learns_what_is_its_own():
     for one, alone in zip(*gradients, strict=True):
         assert torch.allclose(one, 0.5 * alone)
     assert not torch.equal(model.latent.theta, before) and not list(model.latent.parameters())
-    assert len(both.divergences[1].z) == 64 and torch.equal(both.divergences[1].log_w, both.divergences[0].log_w)
+    assert len(both.divergences[1].z) == 64 and torch.equal(
+        both.divergences[1].log_w, both.divergences[0].log_w.float()
+    )
 
 
 def test_together_they_learn_decoder_and_free_energy():

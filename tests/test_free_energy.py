@@ -10,7 +10,7 @@ from scipy.interpolate import BSpline
 from predcg.config import compose
 from predcg.densities import EnergyBased, FreeEnergy, FreeEnergyNetworks, FreeEnergySplines, SpinChain
 from predcg.densities.box import Box
-from predcg.densities.splines import Splines
+from predcg.densities.splines import Grid, Splines
 from predcg.errors import InputError
 from predcg.parts import build
 
@@ -159,15 +159,29 @@ def test_splines_of_two_coordinates_are_products():
 
 @pytest.mark.parametrize("circle", [False, True])
 def test_members_begin_as_draws_of_the_prior(circle):
-    """First differences and second ones under the Gaussian of the stated precision, here with one of them left out."""
-    for slope, bend, order, expected in ((0.7, 1e4, 1, 0.7), (1e4, 0.3, 2, 0.3)):
+    """First differences and third ones under the Gaussian of the stated precision, here with one of them left out."""
+    for slope, bend, order, expected in ((0.7, 1e4, 1, 0.7), (1e4, 0.3, 3, 0.3)):
         density = FreeEnergySplines(**ONE, intervals=[12], periodic=[circle], members=4000, slope=slope, bend=bend)
         theta = torch.cat([density.theta, density.theta[:, :order]], 1) if circle else density.theta
         differences = theta.diff(n=order)
         # On a circle they sum to zero, which takes one of twelve.
         share = (11 / 12) ** 0.5 if circle else 1.0
         assert differences.std().item() == pytest.approx(expected * share, rel=0.03)
-    assert density.theta.mean(1).abs().max() < 1e-9 if circle else True
+    assert density.theta.mean(1).abs().max() < 1e-9 and density.theta.mean(0).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("circle", [False, True])
+def test_sums_over_a_grid_are_those_over_its_cells(circle):
+    splines = Splines(Box([-1.0, 0.0], [3.0, 1.0], [circle, True]), [5, 4])
+    grid, centres = Grid(splines, 3), splines.box.cells([15, 12])[0]
+    index, value = splines(centres)
+    dense = torch.zeros(180, splines.size, dtype=torch.float64).scatter_add(1, index, value)
+    theta, weight = torch.randn(splines.size, dtype=torch.float64), torch.rand(180, dtype=torch.float64)
+    assert torch.allclose(grid(theta), dense @ theta) and torch.allclose(splines.at(centres, theta), dense @ theta)
+    assert torch.allclose(grid.slope(weight), dense.T @ weight)
+    assert torch.allclose(grid.gram(weight), dense.T @ (weight.unsqueeze(1) * dense))
+    cell = torch.randint(180, (50,))
+    assert torch.equal(grid.total(cell, weight[:50]), weight.new_zeros(180).index_add(0, cell, weight[:50]))
 
 
 def test_networks_begin_as_the_source_says():

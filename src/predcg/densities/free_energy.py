@@ -83,8 +83,9 @@ class FreeEnergy(EnergyBased):
 class FreeEnergySplines(FreeEnergy):
     """Members are cubic splines, F_k(z) = Σ_j θ_kj b_j(z), so that they can be fitted by Newton's method.
 
-    They begin as draws of a Gaussian prior, under which first differences of θ along each axis have the standard
-    deviation `slope` and second ones `bend`: where nothing is known they part, the more the farther away from what is.
+    They are θ_k = θ + draws of a Gaussian whose mean over the members is exactly 0; at first of a prior, under which
+    first differences of θ along each axis have the standard deviation `slope` and third ones `bend`: where nothing is
+    known they part, the more the farther away from what is.
 
     Args:
         size: d, one or two.
@@ -108,7 +109,7 @@ class FreeEnergySplines(FreeEnergy):
         high: list[float],
         intervals: list[PositiveInt],
         periodic: list[bool] | None = None,
-        members: PositiveInt = 10,
+        members: PositiveInt = 32,
         slope: PositiveFloat = 2.0,
         bend: PositiveFloat = 1.0,
     ):
@@ -118,23 +119,23 @@ class FreeEnergySplines(FreeEnergy):
         for name, number in {"slope": slope, "bend": bend}.items():
             if not number > 0:
                 raise InputError(f"latent.{name}: expected a positive number; found {number}")
-        self.splines = splines
-        precision = splines.roughness(slope, bend)
-        values, vectors = torch.linalg.eigh(precision)
-        # The first direction is the constant, of which the prior knows nothing.
-        drawn = torch.randn(members, splines.size - 1, dtype=torch.float64) * values[1:].rsqrt()
-        self.register_buffer("precision", precision, persistent=False)
-        self.register_buffer("prior_draws", drawn @ vectors[:, 1:].T)
-        self.register_buffer("theta", self.prior_draws.clone())
+        self.splines, self.per = splines, CELLS
+        self.register_buffer("precision", splines.roughness(slope, bend), persistent=False)
+        noise = torch.randn(members, splines.size, dtype=torch.float64)
+        self.register_buffer("noise", noise - noise.mean(0))
+        self.register_buffer("theta", torch.zeros_like(noise))
+        self.register_buffer("smoothness", torch.ones((), dtype=torch.float64))  # The prior's precision is so many P.
+        # The prior leaves the constant open: as good as any precision of it, where it is taken away again.
+        root = torch.linalg.cholesky(self.precision + 1 / splines.size)
+        drawn = torch.linalg.solve_triangular(root.T, self.noise.T, upper=True).T
+        self.theta += drawn - drawn.mean(1, keepdim=True)
         self.register_buffer("fitted", torch.zeros((), dtype=torch.long))  # F is fitted to so many evaluations.
 
     def inside(self, z: Tensor) -> Tensor:
-        index, value = self.splines(z)
-        return (self.theta.to(value)[:, index] * value).sum(-1)
+        return self.splines.at(z.reshape(-1, z.shape[-1]), self.theta).view(len(self.theta), *z.shape[:-1])
 
     def mean_inside(self, z: Tensor) -> Tensor:
-        index, value = self.splines(z)
-        return (self.theta.mean(0).to(value)[index] * value).sum(-1)
+        return self.splines.at(z.reshape(-1, z.shape[-1]), self.theta.mean(0)).view(z.shape[:-1])
 
 
 class FreeEnergyNetworks(FreeEnergy):

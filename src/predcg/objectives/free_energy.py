@@ -7,59 +7,61 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.densities import FreeEnergySplines
+from predcg.densities.splines import Grid
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives.objective import Evaluated, Terms
 from predcg.objectives.recording import Recording
+from predcg.ranges import NonNegativeInt, PositiveInt
 from predcg.systems import System
 
-REGIONS = {1: [9], 2: [6, 6]}  # of a box of one or two coordinates; and batches that follow each other: evaluations in
-SPAN = 8  # the same of both are equally certain; our choice
+REGIONS = {1: [9], 2: [6, 6]}  # of a box of one or two coordinates; and ages, of so many batches at least and so many
+SPAN, AGES = 8, 10  # at most: evaluations of the same region and age are equally certain; our choice
 SHRINK = 16  # evaluations that all regions together count for in the certainty of one
-SPREAD = (0.25, 50.0)  # between which the relative variance of weights is believed
-ITERATIONS = 3  # So many iterations of Newton's method follow each new batch, from where the fit was,
-FIRST = 30  # and so many where there was none.
-STEP = 3.0  # In kT: a coefficient changes at most by this in one iteration.
+SPREAD = (0.25, 1e4)  # between which the relative variance of weights is believed
 LARGEST = 30.0  # kT, of log w + F, on either side
 TRUNCATED = 4.0  # what w e^F may always be
+PASSES = 20  # over all evaluations, at most,
+SETTLED = 2e-3  # until F changes by less, in kT, root mean square over the evaluations;
+ITERATIONS = 30  # of Newton's method in each, at most,
+STEP = 3.0  # in kT: where there are data F changes at most by this in one of them.
+BELIEF = 16.0  # coefficients that the prior's own precision counts for, where data tell how smooth F is
+WIDEST = 1e3  # factor by which they may tell that it is not
+SMALL = 1e-8  # of a precision: to begin with nothing is known of the level
 
 
 class FreeEnergyMatching(Recording):
-    """Fits the members of latent=free_energy to the weights of all evaluations so far: E[w|z] = e^-F(z), whatever q a
-    draw came from.
+    """Fits latent=free_energy to the weights of all evaluations so far: E[w|z] = e^-F(z), whatever q a draw came from;
+    see `fit`.
 
-    Given z, a weight is taken to be gamma distributed with mean e^-F (log link), so that no logarithm of a weight is
-    averaged, which would give a bound of F. Member k maximises
+    The fit is made by Newton's method when there is something new, not by the optimiser, to which the loss is 0. (To
+    learn F from weights of a conditional flow: Schopmans and Friederich 2024; the regression is our own.)
 
-        Σ_i a_i g_ik (-w_i e^F(z_i) + F(z_i)) - ½ (θ - θ_k)ᵀ P (θ - θ_k),
-
-    with g_ik ~ Exp(1) (Bayesian bootstrap, Rubin 1981) and θ_k ~ N(0, P⁻¹) a draw of the latent density's prior: where
-    there are data the members tell of their noise, where there are none of the prior. a_i = 1 / (e^(2 D) - 1), with D =
-    -mean(log w + F) over evaluations of the same time in the same region, the Kullback-Leibler divergence of their q:
-    one over the relative variance of log-normal weights. The variance of the weights themselves is too small just where
-    q misses tails. w e^F is truncated at ½ √n, n the number of evaluations like this one that all of its region are
-    worth, so that what is drawn once in a while does not move F (Ionides 2008, with √n).
-
-    The maximum is found by Newton's method when there is something new, not by the optimiser, to which the loss is 0.
-    (The regression is our own; to learn F from weights of a conditional flow: Schopmans and Friederich 2024.)
+    Args:
+        every: fresh batches from one fit to the next.
+        steps: of a round, whose last one always fits what is new; 0 where every batch is fitted.
 
     Raises:
-        InputError: another latent density.
+        InputError: another latent density, or `every` below 1.
 
     >>> FreeEnergyMatching().cost(64)
     0.0
     """
 
-    recorded = ("z", "log_w", "batches", "bootstrap")
+    recorded = ("z", "log_w", "batches")
 
-    def __init__(self):
+    def __init__(self, every: PositiveInt = 1, steps: NonNegativeInt = 0):
         super().__init__()
+        if every < 1:
+            raise InputError(f"objective.every: expected at least 1; found {every}")
+        self.every, self.steps = every, steps
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
         self.register_buffer("divergence", torch.zeros((), dtype=torch.float64))
 
     def observe(self, evaluated: Evaluated) -> None:
-        n = len(evaluated.z)
-        batch = self.batches[-1:] + 1 if len(self.batches) else evaluated.z.new_zeros(1, dtype=torch.long)
-        self.record(z=evaluated.z.double(), log_w=evaluated.log_w, batches=batch.repeat(n))
+        z, log_w = evaluated.z.float(), evaluated.log_w.float()
+        number = self.batches[-1:] + 1 if len(self.batches) else torch.zeros_like(z[:1, 0], dtype=torch.int32)
+        self.record(z=z, log_w=log_w, batches=number.expand(len(z)))
 
     def forward(self, model: Model, system: System, batch: Batch) -> Terms:
         latent = model.latent
@@ -68,58 +70,105 @@ class FreeEnergyMatching(Recording):
                 "objective: FreeEnergyMatching fits splines; found latent"
                 f" {type(latent).__name__}; choose latent=free_energy"
             )
-        if self.training and latent.fitted < len(self.z):
-            self._fit(latent)
+        if self.training:
+            self.calls += 1
+            if self._due(int(latent.fitted)):
+                fit(latent, self.z, self.log_w, self.batches)
+                if len(latent.theta) > 1:
+                    self.divergence.fill_(latent.divergence())
         return Terms(torch.zeros(()), {"divergence": self.divergence})
 
-    @torch.no_grad()
-    def _fit(self, latent: FreeEnergySplines) -> None:
-        members, anew = len(latent.theta), not latent.fitted
-        g = self.z.new_empty(len(self.z) - len(self.bootstrap), members).exponential_()
-        self.record(bootstrap=g if members > 1 else torch.ones_like(g))
-        if anew:  # The prior leaves the level open.
-            latent.theta += math.log(len(self.log_w)) - self.log_w.logsumexp(0) - latent.theta.mean(1, keepdim=True)
-        cell = latent.box.cell(self.z, latent.counts)
-        for _ in range(FIRST if anew else ITERATIONS):
-            f = latent.members(self.z)
-            certainty, most = self._certainty(latent, f.mean(0))
-            ratio = torch.minimum(self.log_w + f, most).exp()
-            latent.theta.copy_(_newton(latent, cell, ratio, certainty * self.bootstrap.T))
-        latent.fitted.fill_(len(self.z))
-        if members > 1:
-            self.divergence.fill_(latent.divergence())
-
-    def _certainty(self, latent: FreeEnergySplines, f: Tensor) -> tuple[Tensor, Tensor]:
-        """a_i, (n,), and the largest log(w e^F), (n,), given F at every z."""
-        gap = -(self.log_w + f).clamp(-LARGEST, LARGEST)
-        counts = REGIONS[latent.box.size]
-        time = self.batches.div(SPAN, rounding_mode="floor")
-        group = time * math.prod(counts) + latent.box.cell(self.z, counts)
-        everywhere, there = (of.bincount().to(gap) for of in (time, group))
-        mean = torch.zeros_like(everywhere).index_add(0, time, gap) / everywhere
-        total = torch.zeros_like(there).index_add(0, group, gap)
-        divergence = (total[group] + SHRINK * mean[time]) / (there[group] + SHRINK)
-        certainty = 1 / (2 * divergence).expm1().clamp(*SPREAD)
-        region = group % math.prod(counts)
-        worth = torch.zeros(math.prod(counts)).to(gap).index_add(0, region, certainty)[region] / certainty
-        return certainty, 0.5 * (worth / 4).clamp_min(TRUNCATED**2).log()
+    def _due(self, fitted: int) -> bool:
+        if fitted == len(self.z):
+            return False
+        last = self.steps > 0 and int(self.calls) % self.steps == 0
+        return last or not fitted or int(self.batches[-1] - self.batches[fitted - 1]) >= self.every
 
 
-def _newton(latent: FreeEnergySplines, cell: Tensor, ratio: Tensor, weight: Tensor) -> Tensor:
-    """θ of all members, (K, M), after one iteration, given the cells of evaluations, (n,), and their w e^F and weights,
-    (K, n) each. Their slopes are summed cell by cell, and taken to be at its centre.
+@torch.no_grad()
+def fit(latent: FreeEnergySplines, z: Tensor, log_w: Tensor, batches: Tensor, weighted: bool = True) -> None:
+    """Fit splines F(z) = Σ_j θ_j b_j(z) to weights whose mean given z is e^-F(z), and give their members the doubt
+    about it.
+
+    Given z, a weight is taken to be gamma distributed with mean e^-F and relative variance 1/a (log link), so that no
+    logarithm of a weight is averaged, which would give a bound of F. θ maximises, with the precision λ P of the latent
+    density's prior,
+
+        Σ_i a_i (-w_i e^F(z_i) + F(z_i)) - ½ λ θᵀ P θ.
+
+    a_i = 1 / (e^(2 D) - 1), with D = -mean(log w + F) over evaluations of the same age in the same region, the
+    Kullback-Leibler divergence of their q: one over the relative variance of log-normal weights. The variance of the
+    weights themselves is too small just where q misses tails. w e^F is truncated at ½ √n, n the number of evaluations
+    like this one that all of its region are worth, so that what is drawn once in a while does not move F (Ionides 2008,
+    with √n). How smooth F is, λ, maximises the evidence (MacKay 1992, equation 4.8).
+
+    Members are θ and draws of N(0, H⁻¹ (G + λ P) H⁻¹), H the curvature and G the squared slopes of the single
+    evaluations: what draws of the data and of the prior would do to θ (the infinitesimal bootstrap, Efron 1982).
     """
-    theta, (members, size) = latent.theta, latent.theta.shape
-    index, value = latent.splines(latent.cells()[0])
-    # Between Fisher's information, where w e^F is 1, and the second derivative, where it is itself: from far on either
-    # side a step is 2 kT at most.
-    pull, curve = (
-        theta.new_zeros(members, len(index)).index_add_(1, cell, weight * of) for of in (ratio - 1, 0.5 * (ratio + 1))
+    grid, cell = Grid(latent.splines, latent.per), latent.box.cell(z, latent.counts)
+    log_w, theta = log_w.double(), latent.theta.mean(0)
+    prior = latent.smoothness * latent.precision
+    if not latent.fitted:
+        theta = least_squares(grid, cell, log_w, prior)
+    share = cell.bincount(minlength=grid.n).double() / len(z)
+    for _ in range(PASSES):
+        f = latent.splines.at(z, theta).double()
+        certainty, most = _certainty(latent, f, z, log_w, batches)
+        if not weighted:
+            certainty = torch.full_like(certainty, certainty.mean())
+        ratio = torch.minimum(log_w + f, most).exp()
+        before, (weight, pull) = theta, (grid.total(cell, of) for of in (certainty, certainty * ratio))
+        for _ in range(ITERATIONS):
+            # Between Fisher's information, where w e^F is 1, and the second derivative, where it is itself: from far on
+            # either side a step is 2 kT at most.
+            there = pull * grid(theta - before).exp()
+            root = torch.linalg.cholesky(_precision(grid, 0.5 * (there + weight), prior))
+            slope = grid.slope(there - weight) + prior @ theta
+            step = torch.cholesky_solve(slope.unsqueeze(1), root).squeeze(1)
+            change = grid(step)[share > 0].abs().max()
+            theta = theta - step * (STEP / change).clamp_max(1)
+            if change < SETTLED:
+                break
+        told = len(theta) - 1 - (torch.cholesky_inverse(root) * prior).sum()
+        smoothness = (told + BELIEF) / (theta @ latent.precision @ theta + BELIEF)
+        latent.smoothness.copy_(smoothness.clamp(1 / WIDEST, WIDEST))
+        prior = latent.smoothness * latent.precision
+        if (share @ grid(theta - before).square()).sqrt() < SETTLED:
+            break
+    scores = torch.linalg.cholesky(_precision(grid, grid.total(cell, (certainty * (ratio - 1)).square()), prior))
+    latent.theta.copy_(theta + torch.cholesky_solve(scores @ latent.noise.T, root).T)
+    latent.fitted.fill_(len(z))
+
+
+def least_squares(grid: Grid, cell: Tensor, log_w: Tensor, prior: Tensor) -> Tensor:
+    """θ, (M,), at the maximum of -½ Σ_i (log w_i + F(z_i))² - ½ θᵀ P θ: of logarithms, so F is an upper bound.
+
+    What is more than 30 kT below the mean weight is taken to be there.
+    """
+    known = log_w.isfinite()
+    lowest = log_w.logsumexp(0) - math.log(len(log_w)) - LARGEST
+    pull = grid.total(cell[known], -log_w[known].clamp_min(lowest))
+    return torch.linalg.solve(
+        _precision(grid, cell[known].bincount(minlength=grid.n).to(pull), prior), grid.slope(pull)
     )
-    slope = (theta - latent.prior_draws) @ latent.precision
-    slope.index_add_(1, index.flatten(), (pull.unsqueeze(-1) * value).flatten(1))
-    pairs = (index.unsqueeze(-1) * size + index.unsqueeze(-2)).flatten()
-    products = (curve.unsqueeze(-1).unsqueeze(-1) * (value.unsqueeze(-1) * value.unsqueeze(-2))).flatten(1)
-    curvature = theta.new_zeros(members, size * size).index_add_(1, pairs, products).view(members, size, size)
-    curvature += latent.precision + 1e-8 * torch.eye(size, dtype=theta.dtype, device=theta.device)
-    return theta - torch.linalg.solve(curvature, slope.unsqueeze(-1)).squeeze(-1).clamp(-STEP, STEP)
+
+
+def _precision(grid: Grid, weight: Tensor, prior: Tensor) -> Tensor:
+    return grid.gram(weight) + prior + SMALL * torch.eye(len(prior)).to(prior)
+
+
+def _certainty(
+    latent: FreeEnergySplines, f: Tensor, z: Tensor, log_w: Tensor, batches: Tensor
+) -> tuple[Tensor, Tensor]:
+    """a_i, (n,), and the largest log(w e^F), (n,), given F at every z."""
+    counts = REGIONS[latent.box.size]
+    span, regions = max(SPAN, math.ceil((int(batches[-1]) + 1) / AGES)), math.prod(counts)
+    group = batches.div(span, rounding_mode="floor").long() * regions + latent.box.cell(z, counts)
+    ages = (int(batches[-1]) // span + 1) * regions
+    gap = -(log_w + f).clamp(-LARGEST, LARGEST)
+    there, total = (of.view(-1, regions) for of in (group.bincount(minlength=ages).to(gap), group.bincount(gap, ages)))
+    mean = total.sum(1, keepdim=True) / there.sum(1, keepdim=True)
+    certainty = 1 / (2 * (total + SHRINK * mean) / (there + SHRINK)).expm1().clamp(*SPREAD)
+    worth = (certainty * there).sum(0) / certainty
+    most = 0.5 * (worth / 4).clamp_min(TRUNCATED**2).log()
+    return certainty.flatten()[group], most.flatten()[group]
