@@ -10,7 +10,7 @@ from scipy.interpolate import BSpline
 from predcg.config import compose
 from predcg.densities import EnergyBased, FreeEnergy, FreeEnergyNetworks, FreeEnergySplines, SpinChain
 from predcg.densities.box import Box
-from predcg.densities.splines import Grid, Splines
+from predcg.densities.splines import Cells, Splines
 from predcg.errors import InputError
 from predcg.parts import build
 
@@ -173,7 +173,7 @@ def test_members_begin_as_draws_of_the_prior(circle):
 @pytest.mark.parametrize("circle", [False, True])
 def test_sums_over_a_grid_are_those_over_its_cells(circle):
     splines = Splines(Box([-1.0, 0.0], [3.0, 1.0], [circle, True]), [5, 4])
-    grid, centres = Grid(splines, 3), splines.box.cells([15, 12])[0]
+    grid, centres = Cells(splines, 3), splines.box.cells([15, 12])[0]
     index, value = splines(centres)
     dense = torch.zeros(180, splines.size, dtype=torch.float64).scatter_add(1, index, value)
     theta, weight = torch.randn(splines.size, dtype=torch.float64), torch.rand(180, dtype=torch.float64)

@@ -100,6 +100,40 @@ def test_a_run_killed_in_its_second_round_goes_on_bit_by_bit(kill, monkeypatch):
     assert len({whole[f"{name}data/train.npz x"] for name in ("", "rounds/2/", "rounds/3/")}) == 3
 
 
+DECAY = ["scheduler=cosine_rounds", "trainer.log_every_n_steps=1", "optimizer.lr=0.1"]
+
+
+def test_a_rate_that_decays_over_all_rounds_goes_on_after_a_kill(monkeypatch):
+    used, step = [], torch.optim.Adam.step
+
+    def noted(self, *rest, **more):
+        if len(self.param_groups[0]["params"]) > 1:  # The rehearsal has one.
+            used.append(self.param_groups[0]["lr"])
+        return step(self, *rest, **more)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    run.run(three("whole", *DECAY))
+    whole = list(used)
+    assert len(whole) == 24 and whole[0] == 0.1 and max(whole[1:]) < 0.1 and whole == sorted(whole, reverse=True)
+    assert whole[12] == pytest.approx(0.1 * 0.51, abs=0.005) and whole[-1] < 0.004
+    with monkeypatch.context() as killing:
+        kill_in_training(killing)
+        with pytest.raises(KeyboardInterrupt):
+            run.run(three("parts", *DECAY))
+    run.run(three("parts", *DECAY))
+    assert used[-10:] == whole[-10:]
+    whole, parts = content(Path("whole")), content(Path("parts"))
+    assert [name for name in whole | parts if whole.get(name) != parts.get(name)] == []
+    with pytest.raises(InputError, match="another configuration .*scheduler"):
+        run.run(compose([*QUICK, *DECAY, "rounds=4", "folder=whole", "acquisition.kept=whole-kept"]))
+
+
+def test_the_present_round_is_filled_in():
+    with pytest.raises(InputError, match="^round: is filled in, and every run begins with 1; found 2; leave it out"):
+        run.run(three("mine", "round=2"))
+    assert not Path("mine").exists()
+
+
 def test_more_rounds_of_a_finished_run_go_on_and_are_those_of_one_that_had_them_from_the_start():
     run.run(compose([*QUICK, "folder=more", "acquisition.kept=more-kept"]))
     first = Path("more/summary.json").read_bytes()

@@ -20,7 +20,16 @@ from predcg.objectives import ForwardKL, Mixed, Replay, ReverseKL
 from predcg.priors import Flat, Gaussian
 from predcg.run import run
 from predcg.systems import DoubleWell, Harmonic
-from predcg.training import AdaptiveTempering, Converged, Tempering, Training, fit, read_checkpoint, read_history
+from predcg.training import (
+    AdaptiveTempering,
+    Converged,
+    CosineOverRounds,
+    Tempering,
+    Training,
+    fit,
+    read_checkpoint,
+    read_history,
+)
 from predcg.training.adaptive import overlap
 from predcg.training.history import History
 from predcg.training.loader import Loader
@@ -606,3 +615,31 @@ def test_snapshots_hold_the_averaged_weights(linear, tmp_path):
 def test_without_the_key_there_are_no_snapshots(linear, tmp_path):
     train(linear, tmp_path, 5)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoints", "metrics.csv"]
+
+
+def test_a_rate_over_all_rounds_is_that_of_one_long_training():
+    """Three rounds of 40 steps against one of 120; and the formula at places that are known."""
+
+    def rates(rounds: int, steps: int) -> list[float]:
+        found = []
+        for number in range(1, rounds + 1):
+            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+            schedule = CosineOverRounds(optimizer, steps, rounds, number, warm_up=0.1, last=0.02)
+            for _ in range(steps):
+                found.append(optimizer.param_groups[0]["lr"])
+                optimizer.step()
+                schedule.step()
+        return found
+
+    apart, together = rates(3, 40), rates(1, 120)
+    assert apart == pytest.approx(together)
+    assert together[:12] == pytest.approx([0.5 * (t + 1) / 12 for t in range(12)]) and together[12] == 0.5
+    assert together[66] == pytest.approx(0.5 * (0.02 + 0.98 / 2)) and 0.01 < together[-1] < 0.0102
+
+
+def test_a_rate_over_all_rounds_is_checked():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    with pytest.raises(InputError, match="scheduler.round: expected one of 1 to rounds = 2; found 3"):
+        CosineOverRounds(optimizer, 10, 2, 3)
+    with pytest.raises(InputError, match=r"scheduler.last: expected a number in \[0, 1\]; found 2"):
+        CosineOverRounds(optimizer, 10, 2, last=2)

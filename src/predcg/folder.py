@@ -24,6 +24,7 @@ SINCE = {
     "checkpoint": "last",
     "snapshots": None,
     "rounds": 1,
+    "round": 1,
     "past": None,
     "reset": [],
     "stop": {},

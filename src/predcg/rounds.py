@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from predcg.batch import Batch, Data
@@ -48,9 +48,9 @@ class Round(NamedTuple):
 
 
 def renew(cfg: DictConfig, here: Round, system: System) -> Parts:
-    """All parts of a round after the first, made anew from its seed; the system stays."""
+    """All parts of a round after the first, made anew from its seed and with its number; the system stays."""
     torch.manual_seed(here.seed(cfg.seed))
-    parts = build(cfg, system)
+    parts = build(OmegaConf.merge(cfg, {"round": here.number}), system)
     parts.sampler.seed = here.seed(parts.sampler.seed)
     return parts
 

@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from predcg.batch import Data
+from predcg.errors import InputError
 from predcg.files import alone, read_json, write_json
 from predcg.folder import finish, is_finished, reopen
 from predcg.loading import load
@@ -41,6 +42,8 @@ def run(cfg: DictConfig) -> Path:
     os.environ.setdefault("WANDB_SILENT", "true")
     # In seconds: on a busy machine its process needs more than its own 30 to start.
     os.environ.setdefault("WANDB__SERVICE_WAIT", "180")
+    if cfg.round != 1:
+        raise InputError(f"round: is filled in, and every run begins with 1; found {cfg.round}; leave it out")
     torch.set_num_threads(cfg.threads)
     torch.manual_seed(cfg.seed)
     parts = build(cfg)

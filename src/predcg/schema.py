@@ -30,6 +30,7 @@ class Settings(TypedDict, total=False):
     z_torsions: list[str | list[NonNegativeInt]] | None
     z: NonNegativeInt
     rounds: PositiveInt
+    round: PositiveInt
     past: UnitInterval | None
     reset: list[Literal["latent", "decoder", "encoder"]]
     steps: NonNegativeInt

@@ -93,6 +93,13 @@ def in_basin(system: System, x: Tensor, basin: str | None) -> Tensor:
     return system.label(x) == system.basins.index(basin)
 
 
+def asked(model: Model, z: Tensor, test_fraction: float) -> Data:
+    """The z that are asked for, in random order and with configurations that have them, and those held out."""
+    z = z[torch.randperm(len(z))]
+    cut = len(z) - round(test_fraction * len(z))
+    return Data(*(Batch(model.decode(part), z=part) for part in (z[:cut], z[cut:])))
+
+
 def fits(system: System, **counts: int) -> None:
     """Raise InputError, before any is made, where so many configurations of a system, with forces and a copy of both,
     need more memory than the machine has: it would be used up long before an error.

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from predcg.acquisitions.acquisition import Acquisition, fits
-from predcg.batch import Batch, Data
+from predcg.acquisitions.acquisition import Acquisition, asked, fits
+from predcg.batch import Data
 from predcg.densities import FreeEnergy
 from predcg.errors import InputError
 from predcg.model import Model
@@ -93,9 +93,7 @@ class Active(Acquisition):
                     f" {list(self.start)}"
                 )
             z = self._around(latent, start.unsqueeze(0), self.start_radius)
-        z = z[torch.randperm(len(z))]
-        cut = len(z) - round(self.test_fraction * len(z))
-        return Data(*(Batch(model.decode(part), z=part) for part in (z[:cut], z[cut:])))
+        return asked(model, z, self.test_fraction)
 
     def _explored(self, latent: FreeEnergy, asked: Tensor, last: Data) -> Tensor:
         """The z of a round after others have `asked` for z."""

@@ -75,7 +75,7 @@ class Splines(nn.Module):
         return total
 
 
-class Grid:
+class Cells:
     """What splines are at the centres of the cells of a regular grid, for sums over cells that cost nothing: as every
     interval has the same cells, they have the same values in all.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.densities import FreeEnergySplines
-from predcg.densities.splines import Grid
+from predcg.densities.splines import Cells
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.objectives.objective import Evaluated, Terms
@@ -105,7 +105,7 @@ def fit(latent: FreeEnergySplines, z: Tensor, log_w: Tensor, batches: Tensor, we
     Members are θ and draws of N(0, H⁻¹ (G + λ P) H⁻¹), H the curvature and G the squared slopes of the single
     evaluations: what draws of the data and of the prior would do to θ (the infinitesimal bootstrap, Efron 1982).
     """
-    grid, cell = Grid(latent.splines, latent.per), latent.box.cell(z, latent.counts)
+    grid, cell = Cells(latent.splines, latent.per), latent.box.cell(z, latent.counts)
     log_w, theta = log_w.double(), latent.theta.mean(0)
     prior = latent.smoothness * latent.precision
     if not latent.fitted:
@@ -140,7 +140,7 @@ def fit(latent: FreeEnergySplines, z: Tensor, log_w: Tensor, batches: Tensor, we
     latent.fitted.fill_(len(z))
 
 
-def least_squares(grid: Grid, cell: Tensor, log_w: Tensor, prior: Tensor) -> Tensor:
+def least_squares(grid: Cells, cell: Tensor, log_w: Tensor, prior: Tensor) -> Tensor:
     """θ, (M,), at the maximum of -½ Σ_i (log w_i + F(z_i))² - ½ θᵀ P θ: of logarithms, so F is an upper bound.
 
     What is more than 30 kT below the mean weight is taken to be there.
@@ -153,7 +153,7 @@ def least_squares(grid: Grid, cell: Tensor, log_w: Tensor, prior: Tensor) -> Ten
     )
 
 
-def _precision(grid: Grid, weight: Tensor, prior: Tensor) -> Tensor:
+def _precision(grid: Cells, weight: Tensor, prior: Tensor) -> Tensor:
     return grid.gram(weight) + prior + SMALL * torch.eye(len(prior)).to(prior)
 
 

@@ -7,6 +7,7 @@ from predcg.training.history import read_history
 from predcg.training.later import Later
 from predcg.training.module import Training
 from predcg.training.rehearsal import check_logger, check_optimizer, check_trainer
+from predcg.training.schedule import CosineOverRounds
 from predcg.training.stochastic import Converged, Newton, RobbinsMonro
 from predcg.training.tempering import Tempering
 
@@ -15,6 +16,7 @@ __all__ = [
     "LAST",
     "AdaptiveTempering",
     "Converged",
+    "CosineOverRounds",
     "Later",
     "LogZBounds",
     "Newton",
