@@ -3,14 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from predcg.batch import Data
 from predcg.errors import InputError
 from predcg.files import reading
 from predcg.folder import begun, configuration
 from predcg.inputs import kept
-from predcg.parts import build
+from predcg.parts import Parts, build
 from predcg.results import Run
 from predcg.rounds import POSTERIOR, Round, checkpoint_file, learnt, training
 from predcg.training import LAST, read_checkpoint, read_history
@@ -40,14 +40,8 @@ def load(folder: Path | str, checkpoint: str | None = None, round: int | None = 
     number = known[-1] if round is None else round
     if number not in known:
         raise InputError(f"round: expected one of 1 to {known[-1]} in {folder}; found {round}")
-    parts, here = build(cfg), Round.of(folder, number)
-    module, step, which = training(parts), 0, checkpoint or cfg.checkpoint
-    if cfg.steps:
-        file = checkpoint_file(here.folder, which)
-        content = read_checkpoint(file)
-        with reading(file, "it is of another configuration: start again with force=true"):
-            module.load_state_dict(content["state_dict"])
-        step = content["global_step"]
+    here, which = Round.of(folder, number), checkpoint or cfg.checkpoint
+    parts, step = _restored(cfg, here, which)
     acquired = [_data(Round.of(folder, one).folder) for one in range(1, number + 1)]
     data = learnt(acquired, cfg.past)
     parts.prior.fit(data.train.effective_size)
@@ -70,7 +64,20 @@ def load(folder: Path | str, checkpoint: str | None = None, round: int | None = 
         number,
         cfg.rounds,
         partial(load, folder, checkpoint),
+        lambda: _restored(cfg, here, which)[0].objective,
     )
+
+
+def _restored(cfg: DictConfig, here: Round, which: str) -> tuple[Parts, int]:
+    """The parts as a checkpoint of a round has them, and the optimiser steps behind it."""
+    parts = build(cfg)
+    if not cfg.steps:
+        return parts, 0
+    file, module = checkpoint_file(here.folder, which), training(parts)
+    content = read_checkpoint(file)
+    with reading(file, "it is of another configuration: start again with force=true"):
+        module.load_state_dict(content["state_dict"])
+    return parts, content["global_step"]
 
 
 def _trained(folder: Path, number: int) -> bool:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from predcg.densities import Density, sample_with_log_prob
+from predcg.densities import Completing, Density, sample_with_log_prob
 
 
 class Model(nn.Module):
@@ -33,7 +33,7 @@ class Model(nn.Module):
 
     def draw(self, n: int, samples: int) -> tuple[Tensor, Tensor]:
         """n draws of x, (n, D), with log p(x) as `log_prob` estimates it from the generating z and `samples` others,
-        (n,); exact where z has no coordinates.
+        (n,); exact where z has no coordinates, or where x tells its z.
         """
         z = self.latent().sample((n,))
         decoded = self.decoder(z)
@@ -42,6 +42,8 @@ class Model(nn.Module):
         else:  # A mixture cannot be reparametrised, and no slopes are needed here.
             x = decoded.sample()
             log_p = decoded.log_prob(x)
+        if isinstance(self.decoder, Completing):
+            return x, log_p + self.latent().log_prob(z)
         return x, self.log_prob(x, samples, z) if z.shape[-1] else log_p
 
     def cv(self, x: Tensor) -> Tensor:
@@ -74,6 +76,8 @@ class Model(nn.Module):
         """
         if not self.latent().event_shape[0]:
             return self.decoder(x[..., :0]).log_prob(x)
+        if isinstance(self.decoder, Completing):  # No other z than its own could have made x.
+            return self.log_joint(x, self.cv(x))
         draws, log_q = sample_with_log_prob(self.encoder(x), (samples,))
         terms = self.log_joint(x, draws) - log_q
         if z is not None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from predcg.batch import Data
 from predcg.errors import InputError
-from predcg.files import reading
+from predcg.files import read_json, reading
 from predcg.model import Model
 from predcg.posteriors import WeightPosterior
 from predcg.priors import Prior
@@ -47,6 +47,7 @@ class Run(NamedTuple):
         number: of its round, from 1 on; folder and history are that round's.
         planned: how many rounds there may be at most.
         load: makes the Run of another round of its number.
+        recall: reads the objective back, see `objective`.
     """
 
     name: str
@@ -63,6 +64,19 @@ class Run(NamedTuple):
     number: int = 1
     planned: int = 1
     load: Callable[..., "Run"] | None = None
+    recall: Callable[[], nn.Module] | None = None
+
+    @property
+    def objective(self) -> nn.Module:
+        """The objective with all that it has recorded, read from the checkpoint by each call: of a million evaluations
+        that is a hundred megabytes, which few figures need.
+        """
+        return self.recall()
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The numbers of the whole run, of its last round."""
+        return read_json((self.folder if self.number == 1 else self.folder.parents[1]) / "summary.json")
 
     @property
     def rounds(self) -> list["Run"]:

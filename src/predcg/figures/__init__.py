@@ -16,6 +16,9 @@ from predcg.figures.free_energy import (
     free_energy_learning,
     free_energy_rounds,
 )
+from predcg.figures.free_energy_maps import free_energy_maps
+from predcg.figures.free_energy_speed import free_energy_budgets, free_energy_speed_up, predicted_divergence
+from predcg.figures.generator import full_space, two_sided
 from predcg.figures.gradients import gradient_noise
 from predcg.figures.ising import spin_correlations, spin_magnetisation, spin_parameters
 from predcg.figures.ising_errors import spin_bands, spin_errors
@@ -51,8 +54,12 @@ __all__ = [
     "energy_histogram",
     "energy_speed",
     "explained",
+    "free_energy_budgets",
     "free_energy_learning",
+    "free_energy_maps",
     "free_energy_rounds",
+    "free_energy_speed_up",
+    "full_space",
     "gibbs_acceptance",
     "gradient_noise",
     "histograms",
@@ -64,6 +71,7 @@ __all__ = [
     "networks",
     "observable_bands",
     "precisions",
+    "predicted_divergence",
     "profile",
     "ramachandran",
     "recovered_mass",
@@ -82,6 +90,7 @@ __all__ = [
     "tempering",
     "training",
     "training_speed",
+    "two_sided",
 ]
 
 globals().update({name: styled(globals()[name]) for name in __all__})

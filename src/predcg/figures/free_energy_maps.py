@@ -1,0 +1,109 @@
+"""Free energies of two torsions as maps, beside the truth."""
+
+from typing import NamedTuple
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from predcg.errors import InputError
+from predcg.figures.runs import needs
+from predcg.figures.style import EXACT, MODEL, new
+from predcg.measures.bins import BINS, coordinates, errors, found, judged, kl, log_masses, log_truth
+from predcg.measures.free_energy import evaluations
+from predcg.measures.runs import experiment, grouped, mean_over_seeds
+from predcg.results import Run
+from predcg.systems import Molecule
+
+HIGHEST = 15.0  # kT: the end of the colours
+DOUBT = 0.2  # kT: the contour, at which the source's chains stop
+SHOWN = 400  # At most so many of the collective variables that a round has asked for are drawn.
+TICKS = range(-180, 181, 90)
+
+
+@needs(Molecule, "free_energy", by=experiment)
+def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
+    """F of two torsions in kT: of the runs that are taken for the truth, where there are some, and of the first seed of
+    every other experiment, of one that goes round its first round, a middle one and the last, with what was asked for
+    in that round; a line where the doubt is 0.2 kT.
+
+    Numbers, means over seeds, with the name of the experiment at the end where there are several: see
+    measures.bins.found, and, where there is a truth, measures.bins.errors. Of the truth: truth_evaluations of all its
+    runs; of the first two, truth_kl, the divergence of one from the other, and truth_p_phi_positive of each.
+    """
+    shown, truths = judged(runs)
+    groups = grouped(shown, experiment)
+    if (size := shown[0].model.latent.box.size) != 2:
+        raise InputError(
+            f"figures: free_energy_maps is drawn of two collective variables; found z = {size}; leave it out"
+        )
+    log_p = log_truth(shown[0], truths) if truths else None
+    panels = []
+    if truths and shown is not truths:
+        panels.append(_Panel(truths[0], f"the truth\n{sum(map(evaluations, truths)):,} evaluations", log_p))
+    for name, (first, *_) in groups.items():
+        rounds = first.rounds
+        for index in sorted({0, len(rounds) // 2, len(rounds) - 1}) if len(rounds) > 2 else [len(rounds) - 1]:
+            one = rounds[index]
+            title = f"{name}, round {one.number}" if len(rounds) > 1 else name
+            log_q = log_masses(one.model.latent)
+            off = "" if log_p is None else f", KL {kl(log_p, log_q):.2g}"
+            asked = one.acquired.train.z if len(rounds) > 1 else None
+            panels.append(_Panel(one, f"{title}\n{evaluations(one):,} evaluations{off}", log_q, asked, True))
+    columns = min(len(panels), 3)
+    figure, axes = new(columns, -(-len(panels) // columns), width=3.4, height=3.3)
+    for place, panel in zip(axes, panels, strict=False):
+        image = _map(place, panel)
+    for place in axes[len(panels) :]:
+        place.axis("off")
+    figure.colorbar(image, ax=axes, label="free energy (kT)", shrink=0.8, extend="max")
+    numbers: dict[str, float] = {}
+    for name, same in groups.items():
+        told = mean_over_seeds([errors(run, log_p) if log_p is not None else found(run) for run in same])
+        numbers |= {f"{key}_{name}" if len(groups) > 1 else key: value for key, value in told.items()}
+    return figure, numbers | _of_truth(truths)
+
+
+class _Panel(NamedTuple):
+    """A run, a title, log of the masses of its bins, (n²,), what it has asked for, (m, 2), if its doubt is shown."""
+
+    run: Run
+    title: str
+    log_q: Tensor
+    asked: Tensor | None = None
+    doubted: bool = False
+
+
+def _map(axes: Axes, panel: _Panel):
+    """Draw one, and return its image."""
+    latent = panel.run.model.latent
+    z, _ = latent.box.cells([BINS, BINS])
+    across, up = (
+        torch.linspace(low, high, BINS + 1).rad2deg() for low, high in zip(latent.box.low, latent.box.high, strict=True)
+    )
+    height = (panel.log_q.max() - panel.log_q).view(BINS, BINS).T
+    image = axes.pcolormesh(across, up, height, cmap="viridis_r", vmin=0, vmax=HIGHEST, rasterized=True)
+    if panel.doubted:
+        with torch.no_grad():
+            doubt = latent.doubt(z).view(BINS, BINS).T
+        if doubt.min() < DOUBT < doubt.max():
+            centres = [(edges[1:] + edges[:-1]) / 2 for edges in (across, up)]
+            axes.contour(*centres, doubt, levels=[DOUBT], colors=EXACT, linewidths=1.0)
+    if panel.asked is not None:
+        shown = panel.asked[:: max(1, len(panel.asked) // SHOWN)].rad2deg()
+        axes.plot(*shown.T, ".", color=MODEL, markersize=2, alpha=0.7)
+    ticks = {"xticks": TICKS, "yticks": TICKS, "xlim": (across[0], across[-1]), "ylim": (up[0], up[-1])}
+    one, other = coordinates(panel.run)
+    axes.set(xlabel=f"{one} (degrees)", ylabel=f"{other} (degrees)", title=panel.title, **ticks)
+    return image
+
+
+def _of_truth(truths: list[Run]) -> dict[str, float]:
+    numbers = {"truth_evaluations": float(sum(map(evaluations, truths)))} if truths else {}
+    if len(truths) > 1:
+        numbers["truth_kl"] = kl(*(log_masses(run.model.latent) for run in truths[:2]))
+        masses = [found(run).get("p_phi_positive") for run in truths[:2]]
+        if None not in masses:
+            numbers["truth_p_phi_positive_off"] = abs(masses[1] / masses[0] - 1)
+    return numbers
