@@ -14,6 +14,7 @@ from predcg import run
 from predcg.batch import Batch
 from predcg.config import compose
 from predcg.errors import InputError
+from predcg.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,16 @@ assert seen == STYLE
 assert dict(matplotlib.rcParams) == before
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_run_tells_what_its_objective_has_recorded_and_its_numbers(tmp_path, monkeypatch):
+    """Of every round: the history up to there, and its last state of F fitted to all of it."""
+    monkeypatch.chdir(tmp_path)
+    short = ["rounds=2", "steps=16", "epoch_steps=16", "logger=none", "figures=[]", "stop=none"]
+    folder = run.run(compose(["experiment=mueller_brown/free_energy_active", *short]))
+    last = run.load(folder)
+    for one, share in zip(last.rounds, (1, 2), strict=True):
+        matching = one.objective.terms["free_energy"]
+        assert len(matching.z) == len(matching.log_w) == share * len(last.objective.terms["decoder"].log_w) // 2
+        assert one.summary == read_json(folder / "summary.json") and one.summary["rounds"] == 2
+        assert int(one.model.latent.fitted) == len(matching.z)

@@ -22,7 +22,7 @@ SHOWN = 400  # At most so many of the collective variables that a round has aske
 TICKS = range(-180, 181, 90)
 
 
-@needs(Molecule, "free_energy", by=experiment)
+@needs(Molecule, "claim", by=experiment)
 def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """F of two torsions in kT: of the runs that are taken for the truth, where there are some, and of the first seed of
     every other experiment, of one that goes round its first round, a middle one and the last, with what was asked for
@@ -80,18 +80,19 @@ def _map(axes: Axes, panel: _Panel):
     latent = panel.run.model.latent
     z, _ = latent.box.cells([BINS, BINS])
     across, up = (
-        torch.linspace(low, high, BINS + 1).rad2deg() for low, high in zip(latent.box.low, latent.box.high, strict=True)
+        torch.linspace(low, high, BINS + 1).rad2deg().numpy()
+        for low, high in zip(latent.box.low, latent.box.high, strict=True)
     )
-    height = (panel.log_q.max() - panel.log_q).view(BINS, BINS).T
+    height = (panel.log_q.max() - panel.log_q).view(BINS, BINS).T.numpy()
     image = axes.pcolormesh(across, up, height, cmap="viridis_r", vmin=0, vmax=HIGHEST, rasterized=True)
     if panel.doubted:
         with torch.no_grad():
-            doubt = latent.doubt(z).view(BINS, BINS).T
+            doubt = latent.doubt(z).view(BINS, BINS).T.numpy()
         if doubt.min() < DOUBT < doubt.max():
             centres = [(edges[1:] + edges[:-1]) / 2 for edges in (across, up)]
             axes.contour(*centres, doubt, levels=[DOUBT], colors=EXACT, linewidths=1.0)
     if panel.asked is not None:
-        shown = panel.asked[:: max(1, len(panel.asked) // SHOWN)].rad2deg()
+        shown = panel.asked[:: max(1, len(panel.asked) // SHOWN)].rad2deg().numpy()
         axes.plot(*shown.T, ".", color=MODEL, markersize=2, alpha=0.7)
     ticks = {"xticks": TICKS, "yticks": TICKS, "xlim": (across[0], across[-1]), "ylim": (up[0], up[-1])}
     one, other = coordinates(panel.run)

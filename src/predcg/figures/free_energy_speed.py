@@ -92,7 +92,7 @@ def _rates(runs: list[Run], ends: list[dict[str, float]]) -> dict[str, float]:
 
 def _dynamics(axes: Axes, measured: Visits) -> None:
     """Divergence of dynamics against steps, of the groups and of all; dashed, what a constant n · KL makes of it."""
-    mean, least, most = (getattr(measured.group_forward, name)(1) for name in ("mean", "amin", "amax"))
+    mean, least, most = (getattr(measured.group_forward.numpy(), name)(1) for name in ("mean", "min", "max"))
     axes.fill_between(measured.group_steps, least, most, color=DATA, alpha=0.2, lw=0)
     axes.plot(measured.group_steps, mean, ":", color=DATA)
     axes.plot(measured.steps, measured.forward, "s-", markersize=3, color=DATA, label="molecular dynamics")
