@@ -21,7 +21,7 @@ from predcg.densities import (
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
 from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, FreeEnergyRegression, Sum, free_energy
-from predcg.objectives.free_energy import _certainty, fit
+from predcg.objectives.free_energy import _alike, _certainty, fit
 from predcg.objectives.regression import _labels
 from predcg.observables import Combinations
 from predcg.systems import Harmonic
@@ -239,7 +239,7 @@ def test_evaluations_count_as_those_of_the_same_time_and_region_deserve():
         spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
         noise = spread * torch.randn(n, dtype=torch.float64) - 0.5 * spread**2
         objective.observe(Evaluated(z, torch.zeros(n, 2), noise - exact(z).double()))
-    found, most = _certainty(latent, exact(objective.z).double(), objective.z, objective.log_w, objective.batches)
+    found, most = _certainty(objective.log_w + exact(objective.z), *_alike(latent, objective.z, objective.batches))
     for batch in range(16):
         spread = (0.6 if batch % 2 else 1.0) + 0.4 * (batch // 8)
         mine = (objective.batches == batch) & (objective.z.abs() > 1)[:, 0]  # away from where both halves meet
@@ -267,8 +267,8 @@ def test_what_is_found_is_the_maximum_of_what_is_said():
     theta = latent.theta.mean(0).requires_grad_()
     index, value = latent.splines(objective.z.double())
     f = (theta[index] * value).sum(-1)
-    a, most = _certainty(latent, f.detach(), objective.z, objective.log_w, objective.batches)
-    ratio = (objective.log_w.double() + f).exp()
+    a, most = _certainty(objective.log_w + f.detach(), *_alike(latent, objective.z, objective.batches))
+    ratio = (objective.log_w + f).exp()
     held = ratio > most.exp()
     assert 0 < held.sum() < 60
     data = (a * (torch.where(held, -most.exp() * f, -ratio) + f)).sum()
@@ -300,8 +300,9 @@ def test_members_are_what_draws_of_data_and_prior_would_do():
     assert torch.allclose(latent.mean_inside(GRID), latent.splines.at(GRID, theta))
     index, value = latent.splines(objective.z.double())
     design = torch.zeros(len(index), len(theta)).double().scatter_add(1, index, value)
-    a, most = _certainty(latent, design @ theta, objective.z, objective.log_w, objective.batches)
-    ratio = torch.minimum(objective.log_w + design @ theta, most).exp()
+    log_ratio = objective.log_w + design @ theta
+    a, most = _certainty(log_ratio, *_alike(latent, objective.z, objective.batches))
+    ratio = torch.minimum(log_ratio, most).exp()
     prior = latent.smoothness * latent.precision
     root = torch.linalg.cholesky(prior + 1 / len(theta))
     curvature = design.T @ ((a * ratio).unsqueeze(1) * design) + prior

@@ -110,13 +110,14 @@ def fit(latent: FreeEnergySplines, z: Tensor, log_w: Tensor, batches: Tensor, we
     prior = latent.smoothness * latent.precision
     if not latent.fitted:
         theta = least_squares(grid, cell, log_w, prior)
+    group, regions = _alike(latent, z, batches)
     share = cell.bincount(minlength=grid.n).double() / len(z)
     for _ in range(PASSES):
-        f = latent.splines.at(z, theta).double()
-        certainty, most = _certainty(latent, f, z, log_w, batches)
+        log_ratio = log_w + latent.splines.at(z, theta)
+        certainty, most = _certainty(log_ratio, group, regions)
         if not weighted:
             certainty = torch.full_like(certainty, certainty.mean())
-        ratio = torch.minimum(log_w + f, most).exp()
+        ratio = torch.minimum(log_ratio, most).exp()
         before, (weight, pull) = theta, (grid.total(cell, of) for of in (certainty, certainty * ratio))
         for _ in range(ITERATIONS):
             # Between Fisher's information, where w e^F is 1, and the second derivative, where it is itself: from far on
@@ -157,16 +158,18 @@ def _precision(grid: Cells, weight: Tensor, prior: Tensor) -> Tensor:
     return grid.gram(weight) + prior + SMALL * torch.eye(len(prior)).to(prior)
 
 
-def _certainty(
-    latent: FreeEnergySplines, f: Tensor, z: Tensor, log_w: Tensor, batches: Tensor
-) -> tuple[Tensor, Tensor]:
-    """a_i, (n,), and the largest log(w e^F), (n,), given F at every z."""
+def _alike(latent: FreeEnergySplines, z: Tensor, batches: Tensor) -> tuple[Tensor, int]:
+    """Which evaluations are of the same age and region, (n,), in the order of age; and how many regions there are."""
     counts = REGIONS[latent.box.size]
     span, regions = max(SPAN, math.ceil((int(batches[-1]) + 1) / AGES)), math.prod(counts)
-    group = batches.div(span, rounding_mode="floor").long() * regions + latent.box.cell(z, counts)
-    ages = (int(batches[-1]) // span + 1) * regions
-    gap = -(log_w + f).clamp(-LARGEST, LARGEST)
-    there, total = (of.view(-1, regions) for of in (group.bincount(minlength=ages).to(gap), group.bincount(gap, ages)))
+    return batches.div(span, rounding_mode="floor").long() * regions + latent.box.cell(z, counts), regions
+
+
+def _certainty(log_ratio: Tensor, group: Tensor, regions: int) -> tuple[Tensor, Tensor]:
+    """a_i, (n,), and the largest log(w e^F), (n,), given log(w e^F) of every evaluation."""
+    n = (int(group.max()) // regions + 1) * regions
+    there, total = group.bincount(minlength=n), group.bincount(-log_ratio.clamp(-LARGEST, LARGEST), n)
+    there, total = there.to(total).view(-1, regions), total.view(-1, regions)
     mean = total.sum(1, keepdim=True) / there.sum(1, keepdim=True)
     certainty = 1 / (2 * (total + SHRINK * mean) / (there + SHRINK)).expm1().clamp(*SPREAD)
     worth = (certainty * there).sum(0) / certainty
