@@ -167,6 +167,9 @@ def test_budgets_are_means_over_seeds_at_rounds_and_ends(ala2):
     assert [point.evaluations for point in found] == [150, 300]
     assert found[0].kl == pytest.approx([off[0], off[1]]) and found[1].kl == pytest.approx([off[2]])
     assert found[0].mean == pytest.approx((off[0] + off[1]) / 2)
+    # Of several numbers of steps the ends alone.
+    more = [end, end._replace(name="ala2/active steps-9 seed-0", system=torsion_run(ala2, evaluations=900).system)]
+    assert [point.evaluations for point in bins.budgets(more, truth, draws=0)] == [300, 900]
     names = ["ala2/free_energy steps-9 seed-0", "ala2/free_energy objective.a-1+steps-9 seed-3", "ala2/x seed-1"]
     assert [bins.line(torsion_run(ala2, name=name)) for name in names] == [
         "ala2/free_energy",

@@ -48,6 +48,8 @@ def runs(ala2, tmp_path):
     ]
     name = "ala2/free_energy_active seed-0"
     early = [run(name, Waves(height), n, number=k) for k, (height, n) in enumerate(((2.0, 500), (2.4, 1000)), 1)]
+    for one in early[:1]:
+        one.acquired.train.z.mul_(0.3)
     active = run(name, Waves(2.9, spread=2.0), 1500, number=3, planned=9, load=lambda round: early[round - 1])
     return SimpleNamespace(truths=truths, grid=grid, active=active._replace(folder=active.folder / "rounds/3"))
 
@@ -77,6 +79,9 @@ def test_a_map_of_one_run_needs_no_truth(runs):
     picture, numbers = figures.free_energy_maps([runs.grid[0]])
     assert numbers.keys() == {"predicted_kl", "evaluations", "p_phi_positive"}
     assert picture.axes[0].get_xlabel() == "φ (degrees)" and picture.axes[0].get_ylabel() == "ψ (degrees)"
+    everywhere = [runs.grid[0]._replace(number=k, load=lambda round: everywhere[round - 1]) for k in (1, 2, 3)]
+    picture, _ = figures.free_energy_maps(everywhere[2:])
+    assert [axes.get_title().split("\n")[0] for axes in picture.axes[:-1]] == ["ala2/free_energy"]
     line = FreeEnergySplines(1, [-3.0], [3.0], [8])
     one = runs.grid[0]._replace(model=SimpleNamespace(latent=line, encoder=None))
     with pytest.raises(InputError, match="drawn of two collective variables; found z = 1; leave it out"):

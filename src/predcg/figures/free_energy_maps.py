@@ -19,14 +19,15 @@ from predcg.systems import Molecule
 HIGHEST = 15.0  # kT: the end of the colours
 DOUBT = 0.2  # kT: the contour, at which the source's chains stop
 SHOWN = 400  # At most so many of the collective variables that a round has asked for are drawn.
+CELLS, EVERYWHERE = 6, 0.5
 TICKS = range(-180, 181, 90)
 
 
 @needs(Molecule, "claim", by=experiment)
 def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """F of two torsions in kT: of the runs that are taken for the truth, where there are some, and of the first seed of
-    every other experiment, of one that goes round its first round, a middle one and the last, with what was asked for
-    in that round; a line where the doubt is 0.2 kT.
+    every other experiment; of one that explores, since its first round has asked for less than half of the box, its
+    first round, a middle one and the last, with what was asked for in that round; a line where the doubt is 0.2 kT.
 
     Numbers, means over seeds, with the name of the experiment at the end where there are several: see
     measures.bins.found, and, where there is a truth, measures.bins.errors. Of the truth: truth_evaluations of all its
@@ -43,13 +44,13 @@ def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     if truths and shown is not truths:
         panels.append(_Panel(truths[0], f"the truth\n{sum(map(evaluations, truths)):,} evaluations", log_p))
     for name, (first, *_) in groups.items():
-        rounds = first.rounds
-        for index in sorted({0, len(rounds) // 2, len(rounds) - 1}) if len(rounds) > 2 else [len(rounds) - 1]:
-            one = rounds[index]
-            title = f"{name}, round {one.number}" if len(rounds) > 1 else name
+        explores = first.number > 2 and _asked(first.load(round=1)) < EVERYWHERE
+        for number in sorted({1, (first.number + 1) // 2, first.number}) if explores else [first.number]:
+            one = first if number == first.number else first.load(round=number)
+            title = f"{name}, round {number}" if explores else name
             log_q = log_masses(one.model.latent)
             off = "" if log_p is None else f", KL {kl(log_p, log_q):.2g}"
-            asked = one.acquired.train.z if len(rounds) > 1 else None
+            asked = one.acquired.train.z if explores else None
             panels.append(_Panel(one, f"{title}\n{evaluations(one):,} evaluations{off}", log_q, asked, True))
     columns = min(len(panels), 3)
     figure, axes = new(columns, -(-len(panels) // columns), width=3.4, height=3.3)
@@ -63,6 +64,11 @@ def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         told = mean_over_seeds([errors(run, log_p) if log_p is not None else found(run) for run in same])
         numbers |= {f"{key}_{name}" if len(groups) > 1 else key: value for key, value in told.items()}
     return figure, numbers | _of_truth(truths)
+
+
+def _asked(run: Run) -> float:
+    """The share of the cells of a coarse grid in which a round has asked for collective variables."""
+    return len(run.model.latent.box.cell(run.acquired.train.z, [CELLS, CELLS]).unique()) / CELLS**2
 
 
 class _Panel(NamedTuple):

@@ -137,28 +137,29 @@ class Budget(NamedTuple):
 
 
 def budgets(runs: list[Run], log_p: Tensor, draws: int) -> list[Budget]:
-    """Of runs of one line, the budgets by their size: of each round, of snapshots during a training, of the ends of
-    runs with other numbers of steps.
+    """Of runs of one line, the budgets by their size: the ends of runs with several numbers of steps; where there is
+    one number of steps, each round, and snapshots during it.
 
     Args:
         draws: of a model without a free energy, see `learning`.
     """
     points: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    ends = len({experiment(run) for run in runs}) > 1
     for run in runs:
-        for index, point in enumerate(learning(run, log_p, draws)):
+        for index, point in enumerate(learning(run, log_p, draws, ends)):
             points.setdefault((experiment(run), index), []).append(point)
     return sorted(Budget(sum(n for n, _ in same) / len(same), [off for _, off in same]) for same in points.values())
 
 
-def learning(run: Run, log_p: Tensor, draws: int) -> list[tuple[float, float]]:
-    """Energy evaluations and forward divergence of every round, at snapshots and at the end.
+def learning(run: Run, log_p: Tensor, draws: int, end: bool = False) -> list[tuple[float, float]]:
+    """Energy evaluations and forward divergence of every round, at snapshots and at the end, or at the end alone.
 
     Of a model without a free energy it is that of the weighted histogram of φ and ψ of as many draws as there were
     evaluations before, at most `draws`, which are evaluated too.
     """
     points = []
-    for one in run.rounds:
-        stages = [one.snapshot(step) for step in one.snapshots if step < one.step]
+    for one in [run] if end else run.rounds:
+        stages = [] if end else [one.snapshot(step) for step in one.snapshots if step < one.step]
         made = [(stage.evaluations, stage.model) for stage in stages] + [(int(one.system.evaluations), one.model)]
         for evaluations, model in made:
             if isinstance(model.latent, FreeEnergy):
