@@ -8,6 +8,7 @@ from predcg.figures.couplings import coupling_path
 from predcg.figures.coverage import coverage
 from predcg.figures.decoding import decoder_walk, dihedral_maps
 from predcg.figures.efficiency import efficiency
+from predcg.figures.estimators import estimators
 from predcg.figures.evolution import histograms, moments
 from predcg.figures.explained import explained
 from predcg.figures.free_energy import (
@@ -53,6 +54,7 @@ __all__ = [
     "encoded",
     "energy_histogram",
     "energy_speed",
+    "estimators",
     "explained",
     "free_energy_budgets",
     "free_energy_learning",

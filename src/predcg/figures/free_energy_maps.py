@@ -16,7 +16,7 @@ from predcg.measures.runs import experiment, grouped, mean_over_seeds
 from predcg.results import Run
 from predcg.systems import Molecule
 
-HIGHEST = 15.0  # kT: the end of the colours
+HIGHEST, ERROR = 15.0, 1.0  # kT: the ends of the colours
 DOUBT = 0.2  # kT: the contour, at which the source's chains stop
 SHOWN = 400  # At most so many of the collective variables that a round has asked for are drawn.
 CELLS, EVERYWHERE = 6, 0.5
@@ -42,7 +42,7 @@ def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     log_p = log_truth(shown[0], truths) if truths else None
     panels = []
     if truths and shown is not truths:
-        panels.append(_Panel(truths[0], f"the truth\n{sum(map(evaluations, truths)):,} evaluations", log_p))
+        panels.append(Panel(truths[0], f"the truth\n{sum(map(evaluations, truths)):,} evaluations", log_p))
     for name, (first, *_) in groups.items():
         explores = first.number > 2 and _asked(first.load(round=1)) < EVERYWHERE
         for number in sorted({1, (first.number + 1) // 2, first.number}) if explores else [first.number]:
@@ -51,11 +51,11 @@ def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             log_q = log_masses(one.model.latent)
             off = "" if log_p is None else f", KL {kl(log_p, log_q):.2g}"
             asked = one.acquired.train.z if explores else None
-            panels.append(_Panel(one, f"{title}\n{evaluations(one):,} evaluations{off}", log_q, asked, True))
+            panels.append(Panel(one, f"{title}\n{evaluations(one):,} evaluations{off}", log_q, asked, True))
     columns = min(len(panels), 3)
     figure, axes = new(columns, -(-len(panels) // columns), width=3.4, height=3.3)
     for place, panel in zip(axes, panels, strict=False):
-        image = _map(place, panel)
+        image = draw_map(place, panel)
     for place in axes[len(panels) :]:
         place.axis("off")
     figure.colorbar(image, ax=axes, label="free energy (kT)", shrink=0.8, extend="max")
@@ -71,7 +71,7 @@ def _asked(run: Run) -> float:
     return len(run.model.latent.box.cell(run.acquired.train.z, [CELLS, CELLS]).unique()) / CELLS**2
 
 
-class _Panel(NamedTuple):
+class Panel(NamedTuple):
     """A run, a title, log of the masses of its bins, (n²,), what it has asked for, (m, 2), if its doubt is shown."""
 
     run: Run
@@ -81,16 +81,19 @@ class _Panel(NamedTuple):
     doubted: bool = False
 
 
-def _map(axes: Axes, panel: _Panel):
-    """Draw one, and return its image."""
+def draw_map(axes: Axes, panel: Panel, error: bool = False):
+    """Draw F = -log q above its lowest, or an error, log p/q, as it is; return the image."""
     latent = panel.run.model.latent
     z, _ = latent.box.cells([BINS, BINS])
     across, up = (
         torch.linspace(low, high, BINS + 1).rad2deg().numpy()
         for low, high in zip(latent.box.low, latent.box.high, strict=True)
     )
-    height = (panel.log_q.max() - panel.log_q).view(BINS, BINS).T.numpy()
-    image = axes.pcolormesh(across, up, height, cmap="viridis_r", vmin=0, vmax=HIGHEST, rasterized=True)
+    if error:
+        height, scale = panel.log_q, {"cmap": "RdBu_r", "vmin": -ERROR, "vmax": ERROR}
+    else:
+        height, scale = panel.log_q.max() - panel.log_q, {"cmap": "viridis_r", "vmin": 0, "vmax": HIGHEST}
+    image = axes.pcolormesh(across, up, height.view(BINS, BINS).T.numpy(), rasterized=True, **scale)
     if panel.doubted:
         with torch.no_grad():
             doubt = latent.doubt(z).view(BINS, BINS).T.numpy()

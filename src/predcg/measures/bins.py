@@ -103,19 +103,25 @@ def found(run: Run, bins: int = BINS) -> dict[str, float]:
 
 
 def errors(run: Run, log_p: Tensor, bins: int = BINS) -> dict[str, float]:
-    """The same, and what F is off, given the logarithms of the true masses of the bins, p ∝ e^-F: forward_kl, Σ p log
-    p/q; rms_low_kt and rms_high_kt, the root mean square error of F = -log p where it is below 5 kT above its lowest,
-    and between 5 and 10; p_phi_positive_reference, that of the truth, and p_phi_positive_off, the relative error.
+    """The same, and what F is `off`, given the logarithms of the true masses of the bins; p_phi_positive_reference,
+    that of the truth, and p_phi_positive_off, the relative error.
     """
-    log_q, height = log_masses(run.model.latent, bins), log_p.max() - log_p
-    numbers = found(run, bins) | {"forward_kl": kl(log_p, log_q)}
+    numbers = found(run, bins) | off(log_p, log_masses(run.model.latent, bins))
+    if (there := positive(run, bins)) is not None:
+        mass = log_p[there].exp().sum().item()
+        numbers |= {"p_phi_positive_reference": mass, "p_phi_positive_off": numbers["p_phi_positive"] / mass - 1}
+    return numbers
+
+
+def off(log_p: Tensor, log_q: Tensor) -> dict[str, float]:
+    """How far masses q are from the true p, given as logarithms: forward_kl, Σ p log p/q; rms_low_kt and rms_high_kt,
+    the root mean square error of F = -log p where it is below 5 kT above its lowest, and between 5 and 10.
+    """
+    numbers, height = {"forward_kl": kl(log_p, log_q)}, log_p.max() - log_p
     for name, (above, below) in REGIONS.items():
         there = (height >= above) & (height < below)
         if there.any():
             numbers[f"rms_{name}_kt"] = (log_p - log_q)[there].square().mean().sqrt().item()
-    if (there := positive(run, bins)) is not None:
-        mass = log_p[there].exp().sum().item()
-        numbers |= {"p_phi_positive_reference": mass, "p_phi_positive_off": numbers["p_phi_positive"] / mass - 1}
     return numbers
 
 
@@ -148,7 +154,7 @@ def budgets(runs: list[Run], log_p: Tensor, draws: int) -> list[Budget]:
     for run in runs:
         for index, point in enumerate(learning(run, log_p, draws, ends)):
             points.setdefault((experiment(run), index), []).append(point)
-    return sorted(Budget(sum(n for n, _ in same) / len(same), [off for _, off in same]) for same in points.values())
+    return sorted(Budget(sum(n for n, _ in same) / len(same), [apart for _, apart in same]) for same in points.values())
 
 
 def learning(run: Run, log_p: Tensor, draws: int, end: bool = False) -> list[tuple[float, float]]:

@@ -14,7 +14,11 @@ from torch import Tensor
 
 from predcg.densities import FreeEnergySplines
 from predcg.densities.splines import Cells
+from predcg.errors import InputError
+from predcg.measures.bins import BINS, from_counts
+from predcg.objectives import FreeEnergyMatching
 from predcg.objectives.free_energy import fit, least_squares
+from predcg.results import Run
 
 FINE = 3  # points along each side of a bin
 
@@ -61,6 +65,24 @@ ESTIMATORS: dict[str, Callable[..., Tensor]] = {
     "gamma_unweighted": gamma_unweighted,
     "gamma": gamma,
 }
+
+
+def compared(run: Run, bins: int = BINS) -> dict[str, Tensor]:
+    """Of all that a run has evaluated, the logarithms of the masses of the bins, (bins^d,), by every estimator; 1e-8
+    where an estimate is 0. Raises InputError where the run has kept no weights with their batches.
+    """
+    histories = [part for part in run.objective.modules() if isinstance(part, FreeEnergyMatching)]
+    if not histories:
+        raise InputError(
+            f"figures: estimators are drawn of the weights that objective=conditional has recorded; {run.name} has"
+            " none; leave it out"
+        )
+    told, latent = histories[0], run.model.latent
+    counts = [bins] * latent.box.size
+    return {
+        name: from_counts((-estimate(told.z, told.log_w, told.batches, latent, counts)).softmax(0))
+        for name, estimate in ESTIMATORS.items()
+    }
 
 
 def _fitted(z: Tensor, log_w: Tensor, batches: Tensor, latent: FreeEnergySplines, weighted: bool) -> FreeEnergySplines:
