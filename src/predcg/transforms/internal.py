@@ -4,11 +4,12 @@ import math
 
 import torch
 from torch import Size, Tensor
-from torch.nn.functional import logsigmoid
+from torch.autograd.function import once_differentiable
 
 from predcg.errors import InputError
 from predcg.observables import Angles, Dihedrals, Distances
 from predcg.transforms.transform import Transform
+from predcg.transforms.tree import Tree
 
 SOFT = 0.0025  # The map that keeps bonds positive is linear but for lengths as small as this: over many thermal widths.
 BOUNDED = 0.15  # Rad: bounded torsions are so wide, which no single term of a force field states; our choice.
@@ -28,7 +29,7 @@ class InternalCoordinates(Transform):
         zmatrix: atoms, bonds, angles and ranges; see systems.zmatrix.
 
     Raises:
-        InputError: an atom that is placed before those which it is placed from.
+        InputError: rows that are not those of a tree; see transforms.tree.
 
     >>> bonds, angles = [[0.1, 0.01], [0.15, 0.01], [0.1, 0.01]], [[1.7, 0.1], [1.7, 0.1]]
     >>> h2o2 = {"atoms": [[3, 2, 1, 0]], "bonds": bonds, "angles": angles, "ranges": [None]}
@@ -44,6 +45,7 @@ class InternalCoordinates(Transform):
         self.distances = Distances([[a, b], [b, c], *(row[:2] for row in rows)])
         self.angles = Angles([[a, b, c], *(row[:3] for row in rows)])
         self.dihedrals = Dihedrals(rows)
+        self.tree = Tree(frame, rows)
         periodic = torch.tensor([bounds is None for bounds in zmatrix["ranges"]], dtype=torch.bool)
         bounds = [bounds for bounds in zmatrix["ranges"] if bounds is not None]
         low, high = zip(
@@ -63,34 +65,20 @@ class InternalCoordinates(Transform):
         )
         self.register_buffer("_back", self._torsions.argsort(), persistent=False)
         self.periodic = int(periodic.sum())
-        self._place(rows, [a, b, c])
-
-    def _place(self, rows: list[list[int]], frame: list[int]) -> None:
-        """Sort the rows into levels that are placed at a time, each from atoms of levels before."""
-        place, level = {atom: at for at, atom in enumerate(frame)}, dict.fromkeys(frame, 0)
-        for i, j, k, l in rows:
-            if not level.keys() >= {j, k, l}:
-                raise InputError(
-                    f"zmatrix: expected atoms placed after those they are placed from; found {[i, j, k, l]} too early;"
-                    " sort the rows"
-                )
-            level[i] = 1 + max(level[j], level[k], level[l])
-        self._levels = []
-        for depth in range(1, 1 + max(level.values())):
-            these = [at for at, row in enumerate(rows) if level[row[0]] == depth]
-            self._levels.append(
-                (
-                    torch.tensor(these),
-                    *(torch.tensor([place[rows[at][column]] for at in these]) for column in (1, 2, 3)),
-                )
-            )
-            place |= {rows[at][0]: len(place) + count for count, at in enumerate(these)}
-        self._order = torch.tensor([place[atom] for atom in range(len(place))])
+        # What the way back goes by: columns of half lengths and relative widths; and of logits, slopes, lows and sides.
+        length, stretch, low, high, centre, width = self._constants(self._length)
+        middle = (centre - low) / (high - low)
+        slope = width / ((high - low) * middle * (1 - middle))
+        bonds, bounded = [length / 2, stretch / length], [torch.logit(middle), slope, low, high - low]
+        for name, values in {"_bonds": bonds, "_bounded": bounded}.items():
+            self.register_buffer(name, torch.stack(values).unsqueeze(-1), persistent=False)
+        scales = (stretch / length).log().sum() + (slope * (high - low)).log().sum()
+        self.scale = scales.item() + math.log(8 * math.pi**2)
 
     def width(self, size: int) -> int:
-        if size != 3 * len(self._order):
+        if size != 3 * len(self.tree.atoms):
             raise InputError(
-                f"zmatrix: expected one row for each of {size // 3} atoms but three; found {len(self._order) - 3}"
+                f"zmatrix: expected one row for each of {size // 3} atoms but three; found {len(self.tree.atoms) - 3}"
             )
         return size - 6
 
@@ -131,51 +119,57 @@ class InternalCoordinates(Transform):
         return self.back_and_ladj(y)[0]
 
     def back_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        r, bends, turns, log_det = self._values(y)
-        return self._build(r, bends, turns), log_det
-
-    def _values(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Bonds, angles, torsions in the order of the rows, and log|dx/dy|."""
-        length, stretch, low, high, centre, width = self._constants(y)
-        free, stretched, bounded = y.tensor_split([self.periodic, self.periodic + len(length)], -1)
-        w = 1 - SOFT + stretched * stretch / length
-        root = (w * w + 4 * SOFT).sqrt()
-        r = 0.5 * length * (w + root)
-        middle = (centre - low) / (high - low)
-        slope = width / ((high - low) * middle * (1 - middle))
-        logit = torch.logit(middle) + slope * bounded
-        values = low + (high - low) * torch.sigmoid(logit)
-        bends, turns = values.tensor_split([len(length) - 1], -1)
-        log_det = (0.5 * stretch * (1 + w / root)).log().sum(-1) + (
-            logsigmoid(logit) + logsigmoid(-logit) + (slope * (high - low)).log()
-        ).sum(-1)
-        # The sine of the angle itself rounds to a negative number next to π.
-        sine = (math.pi * torch.sigmoid(-logit[..., : bends.shape[-1]].abs())).sin()
-        log_det = log_det + 2 * r.log().sum(-1) + sine.log().sum(-1) + math.log(8 * math.pi**2)
-        return r, bends, torch.cat([free, turns], -1)[..., self._back], log_det
-
-    def _build(self, r: Tensor, bends: Tensor, turns: Tensor) -> Tensor:
-        zero = torch.zeros_like(r[..., :1])
-        back = r[..., 1:2] * torch.cat([bends[..., :1].sin(), zero[..., :1], -bends[..., :1].cos()], -1)
-        top = torch.cat([zero, zero, r[..., :1]], -1)
-        x = torch.stack([torch.zeros_like(top), top, top + back], -2)
-        r, bends = r[..., 2:], bends[..., 1:]
-        along, beside = -r * bends.cos(), r * bends.sin()
-        local = torch.stack([along, beside * turns.cos(), beside * turns.sin()], -1)
-        for rows, j, k, l in self._levels:
-            axis, behind = x[..., j, :] - x[..., k, :], x[..., k, :] - x[..., l, :]
-            axis = axis / axis.norm(dim=-1, keepdim=True)
-            normal = torch.linalg.cross(behind, axis)
-            normal = normal / normal.norm(dim=-1, keepdim=True)
-            basis = torch.stack([axis, torch.linalg.cross(normal, axis), normal], -1)
-            placed = x[..., j, :] + (basis @ local[..., rows, :].unsqueeze(-1)).squeeze(-1)
-            x = torch.cat([x, placed], -2)
-        return x[..., self._order, :].flatten(-2)
+        lengths, bends, turns, log_det, *_ = _Values.apply(y.reshape(-1, y.shape[-1]), self)
+        x = self.tree.place(lengths, bends, self.tree.azimuths(turns, bends))
+        return x.permute(2, 1, 0).reshape(self.inverse_shape(y.shape)), log_det.view(y.shape[:-1])
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return -self._values(y)[-1]
+        return -_Values.apply(y.reshape(-1, y.shape[-1]), self)[3].view(y.shape[:-1])
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y and log|dy/dx|, -inf outside."""
         y, inside = self._measure(x)
         return y, torch.where(inside, self.log_abs_det_jacobian(x, y), -math.inf)
+
+
+class _Values(torch.autograd.Function):
+    """Lengths, angles and torsions in the order of the rows, (k, B) each, of y, (B, N); and log|dx/dy|, (B,). Not twice
+    differentiable.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, internal: InternalCoordinates) -> tuple[Tensor, ...]:
+        (half, unit), (middle, slope, low, side) = internal._bonds.to(y), internal._bounded.to(y)
+        n = len(half)
+        free, stretched, bounded = y.mT.contiguous().tensor_split([internal.periodic, internal.periodic + n])
+        w = 1 - SOFT + stretched * unit
+        root = (w * w + 4 * SOFT).sqrt()
+        lengths = half * (w + root)
+        logit = torch.addcmul(middle, slope, bounded)
+        share = logit.sigmoid()
+        values = torch.addcmul(low, side, share)
+        # The sine of the angle itself rounds to a negative number next to π.
+        rim = (-logit.abs()).sigmoid()
+        sine = (math.pi * rim[: n - 1]).sin()
+        log_det = torch.cat([lengths**3 / root, rim * (1 - rim), sine]).log().sum(0) + internal.scale
+        turns = torch.cat([free, values[n - 1 :]]).index_select(0, internal._back)
+        return lengths, values[: n - 1], turns, log_det, w, root, share, rim, sine
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, InternalCoordinates], output: tuple[Tensor, ...]) -> None:
+        ctx.internal = inputs[1]
+        ctx.mark_non_differentiable(*output[4:])
+        ctx.save_for_backward(*output[:2], *output[4:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, along: Tensor, bent: Tensor, turned: Tensor, scale: Tensor, *_: None) -> tuple[Tensor, None]:
+        internal, (lengths, bends, w, root, share, rim, sine) = ctx.internal, ctx.saved_tensors
+        (_, unit), (_, slope, _, side) = internal._bonds.to(along), internal._bounded.to(along)
+        free, turned = turned.index_select(0, internal._torsions).tensor_split([internal.periodic])
+        stretched = unit / root * (lengths * along + scale * (3 - w / root))
+        value = torch.cat([bent + scale * bends.cos() / sine, turned])
+        bounded = slope * (side * rim * (1 - rim) * value + scale * (1 - 2 * share))
+        return torch.cat([free, stretched, bounded]).mT, None
