@@ -22,7 +22,6 @@ from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
 from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, FreeEnergyRegression, Sum, free_energy
 from predcg.objectives.free_energy import _alike, _certainty, fit
-from predcg.objectives.regression import _labels
 from predcg.observables import Combinations
 from predcg.systems import Harmonic
 from predcg.transforms import Matrix
@@ -460,14 +459,41 @@ def test_labels_are_logarithms_of_mean_clipped_weights_of_the_latest_draws():
     z = torch.tensor([[0.5], [-1.0], [2.0]])[torch.randint(3, (60,))]
     log_w = torch.randn(60, dtype=torch.float64)
     log_w[z[:, 0] == 2.0] = -math.inf
-    places, labels = _labels(z, log_w, latest=7, clipped=2)
-    assert places.flatten().tolist() == [-1.0, 0.5]
-    for place, label in zip(places.flatten().tolist(), labels.tolist(), strict=True):
+    objective, latent = FreeEnergyRegression(latest=7, clipped=2), networks().latent
+    for part in (slice(0, 10), slice(10, 52), slice(52, 60)):  # It looks three times.
+        objective.observe(Evaluated(z[part], torch.zeros(60, 2)[part], log_w[part]))
+        objective._look(latent)
+        assert not len(objective.z)
+    assert objective.places.flatten().tolist() == [-1.0, 0.5, 2.0] and objective.labels[2] == math.inf
+    for place, label in zip(objective.places.flatten().tolist()[:2], objective.labels.tolist()[:2], strict=True):
         weights = sorted(math.exp(w) for w in log_w[z[:, 0] == place].tolist()[-7:])
         weights[-1] = weights[-2]
         assert label == pytest.approx(-math.log(sum(weights) / 7))
-    few, (label,) = _labels(torch.zeros(2, 1), torch.tensor([0.0, 1.0]).double(), latest=7, clipped=3)
-    assert len(few) == 1 and label.item() == pytest.approx(-math.log((1 + math.e) / 2))
+    few = FreeEnergyRegression(latest=7, clipped=3)
+    few.observe(Evaluated(torch.zeros(2, 1), torch.zeros(2, 2), torch.tensor([0.0, 1.0]).double()))
+    few._look(latent)
+    assert few.labels.tolist() == pytest.approx([-math.log((1 + math.e) / 2)])
+
+
+@pytest.mark.parametrize("share", [0.8, 1.0])
+def test_each_member_sees_a_share_of_the_places_of_its_own(share):
+    objective, latent = FreeEnergyRegression(share=share), networks(members=3).latent
+    objective.observe(weighed(4000, 0.5, batches=1)[0])
+    objective._look(latent)
+    assert objective.bags.unique().tolist() == pytest.approx([0.0, 1 / share][-1 if share == 1 else 0 :])
+    assert (objective.bags > 0).float().mean(0).tolist() == pytest.approx([share] * 3, abs=0.03)
+    both = (objective.bags > 0).all(1).float().mean().item()
+    assert both == pytest.approx(share**3, abs=0.04)
+
+
+def test_the_cost_of_a_look_does_not_grow_with_the_history():
+    objective, latent = FreeEnergyRegression(latest=5), networks().latent
+    z = torch.rand(300, 1)
+    for _ in range(40):
+        objective.observe(Evaluated(z, torch.zeros(300, 2), torch.randn(300).double()))
+        objective._look(latent)
+    held = sum(value.numel() for value in objective.state_dict().values())
+    assert held < 300 * (5 + 1 + 1 + 1 + 4) + 10 and objective.counts.tolist() == [5] * 300
 
 
 def networks(**more) -> Model:
@@ -514,3 +540,5 @@ def test_networks_are_asked_for():
         FreeEnergyRegression()(model_of(), Harmonic(SYSTEM), asked(1))
     with pytest.raises(InputError, match="objective.latest: expected at least 1; found 0"):
         FreeEnergyRegression(latest=0)
+    with pytest.raises(InputError, match="objective.share: expected a number above 0 and at most 1, .*; found 1.5"):
+        FreeEnergyRegression(share=1.5)

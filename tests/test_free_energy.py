@@ -194,6 +194,20 @@ def test_networks_begin_as_the_source_says():
     assert 0.05 < sigmas.min() < 0.25 and 2.9 < sigmas.max() < 4.5
 
 
+def test_networks_begin_as_the_source_says_of_alanine_dipeptide():
+    torch.manual_seed(0)
+    density = FreeEnergyNetworks(**TWO, periodic=[True, True], hidden=[256, 128, 32], initial="xavier")
+    assert len(density.weights[0]) == 10 and sum(p[0].numel() for p in density.parameters()) == 38_337
+    for k in (0, 9):
+        for weight, bias in zip(density.weights, density.biases, strict=True):
+            layer = torch.nn.Linear(*weight[k].shape)
+            torch.nn.init.xavier_uniform_(layer.weight)
+            limit = layer.weight.abs().max().item()
+            assert weight[k].abs().max().item() == pytest.approx(limit, rel=0.05) and not bias.any()
+            assert weight[k].std().item() == pytest.approx(limit / 3**0.5, rel=0.15)
+    assert not torch.equal(density.weights[0][0], density.weights[0][9])
+
+
 def test_members_of_a_network_ensemble_are_separate_and_the_networks_they_are_said_to_be():
     density = FreeEnergyNetworks(**TWO, members=3, hidden=[5, 4], periodic=[True, False])
     density.level.fill_(2.0)

@@ -231,7 +231,7 @@ class After(Stop):
     def __init__(self, rounds: int):
         self.rounds = rounds
 
-    def check(self, model):
+    def check(self, model, evaluations):
         if self.rounds > 9:
             raise InputError("stop: expected fewer")
 

@@ -11,6 +11,7 @@ NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Ge(0), Le(1)]  # It is [0, 1], as for a share.
+Share = Annotated[float, Gt(0), Le(1)]  # It is (0, 1], as for a part that is not nothing.
 OpenUnitInterval = Annotated[float, Gt(0), Lt(1)]  # It is (0, 1), as for a probability that is no certainty.
 # In rad, of a wrapped normal: that of a threefold angle is 3 rad at most, up to which the density is exact.
 Width = Annotated[float, Gt(0), Le(1)]

@@ -68,8 +68,9 @@ def run(cfg: DictConfig) -> Path:
 def _go_round(cfg: DictConfig, parts: Parts, resolved: dict, loggers: Sequence) -> tuple[Training, int]:
     """Acquire, train, look again; return the last round's training and how many rounds there were."""
     rehearse(parts)
-    if parts.stop:
-        parts.stop.check(parts.model)
+    evaluations = round(cfg.rounds * cfg.steps * parts.objective.cost(cfg.batch_size))
+    for rule in filter(None, (parts.acquisition, parts.stop)):
+        rule.check(parts.model, evaluations)
     past: list[Data] = []
     model, before, module = parts.model, None, None
     for number in range(1, cfg.rounds + 1):
@@ -78,7 +79,7 @@ def _go_round(cfg: DictConfig, parts: Parts, resolved: dict, loggers: Sequence) 
             parts = renew(cfg, here, parts.system)
         past.append(acquire(cfg, here, parts, model, past, resolved))
         # This is so whether or not there was a simulation before: compiled code has other last digits.
-        parts.system.expect(round(cfg.rounds * cfg.steps * parts.objective.cost(cfg.batch_size)))
+        parts.system.expect(evaluations)
         module = train(cfg, here, parts, before, learnt(past, cfg.past), loggers)
         before, model = module.state_dict(), module.model.eval()
         if parts.stop and parts.stop(model, past):

@@ -7,6 +7,7 @@ import torch
 
 from predcg.batch import Data
 from predcg.densities import FreeEnergy
+from predcg.densities.free_energy import least_doubt
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.ranges import PositiveFloat
@@ -25,8 +26,13 @@ class Stop(ABC):
         """
 
     @abstractmethod
-    def check(self, model: Model) -> None:
-        """Raise InputError where the model lacks what the rule reads."""
+    def check(self, model: Model, evaluations: int) -> None:
+        """Raise InputError where the model lacks what the rule reads, or where it can never hold.
+
+        Args:
+            model: untrained.
+            evaluations: of energies in all rounds together.
+        """
 
 
 class Resolved(Stop):
@@ -40,13 +46,18 @@ class Resolved(Stop):
     def __init__(self, doubt: PositiveFloat, below: PositiveFloat):
         self.doubt, self.below = doubt, below
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Model, evaluations: int) -> None:
         if not isinstance(model.latent, FreeEnergy):
             raise InputError(
                 "stop: resolved reads the doubt of latent=free_energy; found latent"
                 f" {type(model.latent).__name__}; choose stop=none"
             )
         model.latent.doubt(model.latent.cells()[0][:1])  # A single member has no doubt: this raises.
+        if not self.doubt > (least := least_doubt(evaluations)):
+            raise InputError(
+                f"stop.doubt: expected more than {least:.2g} kT, which {evaluations} energy evaluations leave at best;"
+                f" found {self.doubt}; choose more, or more rounds or steps"
+            )
 
     def __call__(self, model: Model, past: Sequence[Data]) -> bool:
         z, _ = model.latent.cells()

@@ -41,6 +41,15 @@ class Acquisition(ABC):
             folder: of what must outlive a kill; None keeps nothing.
         """
 
+    def check(self, model: Model, evaluations: int) -> None:
+        """Raise InputError on what can never be, before anything costs; most need not.
+
+        Args:
+            model: untrained.
+            evaluations: of energies in all rounds together.
+        """
+        return
+
 
 class NoData(Acquisition):
     """No data: the energy is all there is."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from predcg.acquisitions.acquisition import Acquisition, asked, fits
 from predcg.batch import Data
 from predcg.densities import FreeEnergy
+from predcg.densities.free_energy import least_doubt
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
@@ -23,17 +24,17 @@ class Active(Acquisition):
     Chains begin at z of the last round and move by N(0, step²) along each variable, at `temperature` (of the target it
     is 1) below the `ceiling`. One stops for good after `least` steps or later, where the doubt is above `threshold`. Of
     the places of stopped chains that is taken which is farthest from all z so far, then again, until there are
-    `centres` of them that are more than a radius apart. Around each, z is uniform, in a box of half side `radius`.
-    Where no chain stops, z is drawn in proportion to the doubt, wherever F is below the ceiling. In the first round the
-    one centre is `start`. (Schopmans and Friederich 2024: temperature 1, one centre of Müller-Brown, no ceiling; the
-    rest is our choice.)
+    `centres` of them that are more than a radius apart. Around each, z is uniform within the `radius`. Where no chain
+    stops, z is drawn in proportion to the doubt, wherever F is below the ceiling. In the first round the one centre is
+    `start`. (Schopmans and Friederich 2024: temperature 1, one centre of Müller-Brown, no ceiling; the rest is our
+    choice.)
 
     Args:
         start: a centre in a basin that is known, (d,).
-        start_radius: half side of the box around it.
+        start_radius: of what is asked for around it.
         queries: z for each centre.
         centres: most of them in a round.
-        radius: half side of the box around each.
+        radius: of what is asked for around each.
         chains: of Metropolis.
         step: standard deviation of a proposal.
         temperature: of the chains, in units of the target's.
@@ -44,7 +45,8 @@ class Active(Acquisition):
         test_fraction: of z that are held out.
 
     Raises:
-        InputError: another latent density, or a start that is not a point of its box.
+        InputError: another latent density, a start that is not a point of its box, a threshold below the doubt that the
+            evaluations of all rounds leave at best, or nothing below the ceiling.
     """
 
     of_target = False
@@ -71,6 +73,13 @@ class Active(Acquisition):
         self.chains, self.step, self.temperature, self.ceiling = chains, step, temperature, ceiling
         self.threshold, self.least, self.most = threshold, least, most
         self.spread, self.test_fraction = spread, test_fraction
+
+    def check(self, model: Model, evaluations: int) -> None:
+        if not self.threshold > (least := least_doubt(evaluations)):
+            raise InputError(
+                f"acquisition.threshold: expected more than {least:.2g} kT, which {evaluations} energy evaluations"
+                f" leave at best; found {self.threshold}; choose more, or more rounds or steps"
+            )
 
     @torch.no_grad()
     def acquire(
@@ -114,6 +123,11 @@ class Active(Acquisition):
             return self._around(latent, self._farthest(latent, z[stopped], asked), self.radius)
         cells, sides = latent.cells()
         inside = cells[latent.potential(cells) - base < self.ceiling]
+        if not len(inside):
+            raise InputError(
+                "acquisition.ceiling: expected kT above the lowest F of all z that were asked for; found"
+                f" {self.ceiling}, below which nothing is left to ask for; choose a higher one"
+            )
         drawn = inside[latent.doubt(inside).clamp_min(1e-9).multinomial(self.spread, replacement=True)]
         return latent.box.folded(drawn + (torch.rand_like(drawn) - 0.5) * sides).to(asked)
 
@@ -128,4 +142,5 @@ class Active(Acquisition):
 
     def _around(self, latent: FreeEnergy, centres: Tensor, radius: float) -> Tensor:
         z = centres.repeat_interleave(self.queries, 0)
-        return latent.box.folded(z + (2 * torch.rand_like(z) - 1) * radius)
+        away = torch.nn.functional.normalize(torch.randn_like(z), dim=-1)
+        return latent.box.folded(z + radius * torch.rand_like(z[:, :1]) ** (1 / z.shape[1]) * away)

@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 from torch import Size, Tensor, nn
@@ -15,6 +16,7 @@ from predcg.ranges import PositiveFloat, PositiveInt
 
 CELLS = 8  # Quadrature and draws have so many cells per interval of splines.
 FINE = {1: 256, 2: 128}  # Where there are no intervals, there are so many along each of one or of two coordinates.
+CERTAIN = 0.25  # No weights are believed to have a smaller relative variance.
 WALL = 30  # A side of the box is so many widths of its wall.
 
 
@@ -142,12 +144,13 @@ class FreeEnergyNetworks(FreeEnergy):
     """Members are multilayer perceptrons with sigmoid layers, F_k(z) = level + f_k(z), that see cosine and sine of
     circles and other coordinates on a scale where the box has variance 1.
 
-    All weights and biases of a layer begin as N(0, σ²), with σ drawn from U(0.1, 3) for each (Schopmans and Friederich
-    2024), so that members differ where nothing is known.
-
     Args:
         size, low, high, periodic, members: see FreeEnergySplines.
         hidden: widths of the hidden layers.
+        initial: `wide`, all weights and biases of a layer are N(0, σ²), with σ drawn from U(0.1, 3) for each, so that
+            members differ where nothing is known; `xavier`, weights are U(-√(6 / (inputs + outputs)), ...) and biases 0
+            (Glorot and Bengio 2010, equation 16). (Schopmans and Friederich 2024: of Müller-Brown and of alanine
+            dipeptide.)
 
     Raises:
         InputError: see FreeEnergySplines.
@@ -166,15 +169,22 @@ class FreeEnergyNetworks(FreeEnergy):
         periodic: list[bool] | None = None,
         members: PositiveInt = 10,
         hidden: list[PositiveInt] = (64, 64),
+        initial: Literal["wide", "xavier"] = "wide",
     ):
         box = _box(size, low, high, periodic, members)
         super().__init__(box, [FINE[size]] * size)
         widths = [size + int(box.periodic.sum()), *hidden, 1]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for inputs, outputs in zip(widths, widths[1:], strict=False):
-            sigma = torch.empty(members, 1, 1).uniform_(*self.SIGMA)
-            self.weights.append(nn.Parameter(sigma * torch.randn(members, inputs, outputs)))
-            self.biases.append(nn.Parameter(sigma * torch.randn(members, 1, outputs)))
+            if initial == "wide":
+                sigma = torch.empty(members, 1, 1).uniform_(*self.SIGMA)
+                weight, bias = (sigma * torch.randn(members, n, outputs) for n in (inputs, 1))
+            else:
+                limit = math.sqrt(6 / (inputs + outputs))
+                weight = torch.empty(members, inputs, outputs).uniform_(-limit, limit)
+                bias = torch.zeros(members, 1, outputs)
+            self.weights.append(nn.Parameter(weight))
+            self.biases.append(nn.Parameter(bias))
         self.register_buffer("level", torch.zeros(()))
 
     def inside(self, z: Tensor) -> Tensor:
@@ -185,6 +195,11 @@ class FreeEnergyNetworks(FreeEnergy):
         for depth, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             h = torch.baddbmm(bias.to(z), h.sigmoid() if depth else h, weight.to(z))
         return self.level.to(z) + h.view(len(h), *z.shape[:-1])
+
+
+def least_doubt(evaluations: int) -> float:
+    """Standard deviation, in kT, that so many weights leave at best about one number: √(¼ / N); 0 of none."""
+    return math.sqrt(CERTAIN / evaluations) if evaluations else 0.0
 
 
 def _box(size: int, low: list[float], high: list[float], periodic: list[bool] | None, members: int) -> Box:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.densities import FreeEnergySplines
+from predcg.densities.free_energy import CERTAIN
 from predcg.densities.splines import Cells
 from predcg.errors import InputError
 from predcg.model import Model
@@ -18,7 +19,7 @@ from predcg.systems import System
 REGIONS = {1: [9], 2: [6, 6]}  # of a box of one or two coordinates; and ages, of so many batches at least and so many
 SPAN, AGES = 8, 10  # at most: evaluations of the same region and age are equally certain; our choice
 SHRINK = 16  # evaluations that all regions together count for in the certainty of one
-SPREAD = (0.25, 1e4)  # between which the relative variance of weights is believed
+SPREAD = (CERTAIN, 1e4)  # between which the relative variance of weights is believed
 LARGEST = 30.0  # kT, of log w + F, on either side
 TRUNCATED = 4.0  # what w e^F may always be
 PASSES = 20  # over all evaluations, at most,
