@@ -42,7 +42,7 @@ def torsion_run(ala2, latent=None, name: str = "ala2/free_energy seed-0", evalua
     system = copy.copy(ala2)
     system._buffers = ala2._buffers | {"evaluations": torch.tensor(evaluations)}
     latent = Waves() if latent is None else latent
-    model = SimpleNamespace(latent=latent, encoder=Observed(Dihedrals(ala2.phi_psi)))
+    model = SimpleNamespace(latent=latent, encoder=Observed(Dihedrals(ala2.phi_psi)), cv=ala2.backbone)
     z = 2 * math.pi * torch.rand(40, 2) - math.pi
     data = Data(Batch(ala2.start(40), z=z), Batch(ala2.start(0), z=z[:0]))
     parts = {"name": name, "system": system, "model": model, "data": data, "acquired": data, "history": [{"step": 1}]}

@@ -19,7 +19,7 @@ from predcg.figures.free_energy import (
 )
 from predcg.figures.free_energy_maps import free_energy_maps
 from predcg.figures.free_energy_speed import free_energy_budgets, free_energy_speed_up, predicted_divergence
-from predcg.figures.generator import full_space, two_sided
+from predcg.figures.generator import free_energy_simulated, full_space, two_sided
 from predcg.figures.gradients import gradient_noise
 from predcg.figures.ising import spin_correlations, spin_magnetisation, spin_parameters
 from predcg.figures.ising_errors import spin_bands, spin_errors
@@ -60,6 +60,7 @@ __all__ = [
     "free_energy_learning",
     "free_energy_maps",
     "free_energy_rounds",
+    "free_energy_simulated",
     "free_energy_speed_up",
     "full_space",
     "gibbs_acceptance",

@@ -17,6 +17,7 @@ from predcg.measures.free_energy import evaluations
 from predcg.measures.generator import full_space as of_all
 from predcg.measures.generator import two_sided as of_frames
 from predcg.measures.runs import experiment, grouped, mean_over_seeds, with_reference
+from predcg.measures.simulated import beside
 from predcg.measures.weights import density
 from predcg.results import Run
 from predcg.systems import Molecule
@@ -66,6 +67,37 @@ def two_sided(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         xlim=(-0.5, len(names) - 0.5),
         ylabel="mean of E[w|z] / w ± 2 errors",
         title="1 where nothing is missed; below: number of frames",
+    )
+    return figure, numbers | {"evaluations_reference": float(reference.summary["energy_evaluations"])}
+
+
+@needs(Molecule, "claim", by=lambda run: bool(run.history))
+def free_energy_simulated(runs: list[Run], bins: int = 24) -> tuple[Figure, dict[str, float]]:
+    """F of collective variables beside that of a simulation of the same system, the last run, whose steps are 0, on
+    coarse bins, with the simulation's standard errors; frames of a ladder of temperatures are all reweighted.
+
+    Numbers: see measures.simulated.beside, means over seeds; evaluations and evaluations_reference.
+    """
+    models, reference = with_reference(runs)
+    made = [beside(run, reference, bins) for run in models]
+    numbers = mean_over_seeds(
+        [one.numbers | {"evaluations": float(evaluations(run))} for one, run in zip(made, models, strict=True)]
+    )
+    first = made[0]
+    # The simulation's own error does not become less by the number of seeds.
+    numbers |= {name: value for name, value in first.numbers.items() if name.endswith("_error")}
+    figure, (axes,) = new(width=4.6, height=3.8)
+    seen = first.simulated > -torch.inf
+    heights = [(-log_p[seen] + first.learnt.max()).numpy() for log_p in (first.simulated, first.learnt)]
+    axes.errorbar(*heights, xerr=first.error[seen].numpy(), fmt=".", color=MODEL, ecolor=NOWHERE, markersize=4)
+    most = min(15.0, max(heights[0]))
+    axes.plot([0, most], [0, most], color=EXACT, linewidth=0.8)
+    axes.set(
+        xlabel="free energy, simulation (kT) ± error",
+        ylabel="free energy, learnt (kT)",
+        xlim=(-0.5, most),
+        ylim=(-0.5, most),
+        title=f"below 5 kT: {numbers['rms_low_kt']:.2g} kT apart, noise {numbers['rms_low_kt_noise']:.2g}",
     )
     return figure, numbers | {"evaluations_reference": float(reference.summary["energy_evaluations"])}
 

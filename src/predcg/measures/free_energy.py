@@ -9,11 +9,11 @@ from predcg.batch import Batch
 from predcg.coarse import Coarse
 from predcg.densities import FreeEnergy
 from predcg.densities.box import Box
+from predcg.measures.bins import BINS, kl, log_truth
 from predcg.results import Run
 from predcg.samplers import Metropolis
 from predcg.systems import MuellerBrown
 
-BINS = 100  # of the source
 DEEP = 12.0  # kT above the lowest: where errors of F count
 FINE = 20  # places in a bin of coarse dynamics
 LOW = 8.0  # kT: where coarse dynamics reach
@@ -74,11 +74,10 @@ def errors(run: Run, bins: int = BINS) -> dict[str, float]:
     largest doubt there; for both wells and the barrier the height over the lowest and its exact value.
     """
     found = profile(run, bins)
-    p, q = (-found.exact).log_softmax(0), (-found.learnt).log_softmax(0)
     deep = found.exact < DEEP
     off = (found.learnt - found.exact)[deep]
     numbers = {
-        "forward_kl": (p.exp() * (p - q)).sum().item(),
+        "forward_kl": kl(log_truth(run, [], bins), (-found.learnt).log_softmax(0)),
         "predicted_kl": run.model.latent.divergence(),
         "rms_kt": (off - off.mean()).square().mean().sqrt().item(),
         "doubt_kt": found.doubt[deep].max().item(),

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from predcg.batch import Batch
 from predcg.densities import FreeEnergy
-from predcg.errors import InputError
 from predcg.importance import Weighted, draw
 from predcg.measures.bins import histogram, log_masses, variation
 from predcg.measures.runs import states
+from predcg.measures.simulated import same_system
 from predcg.measures.weights import block_mean
 from predcg.model import Model
 from predcg.results import Run
@@ -45,11 +45,7 @@ def two_sided(run: Run, reference: Run) -> tuple[Batch, Tensor, dict[str, float]
     Raises:
         InputError: a simulation of another system.
     """
-    if run.system.fingerprint() != reference.system.fingerprint():
-        raise InputError(
-            f"figure: expected a simulation of the system of {run.name}; found another one, {reference.name}; mend the"
-            " runs of the claim"
-        )
+    same_system(run, reference)
     frames = Batch.load(reference.folder / "simulation/frames.npz")
     if frames.beta is not None:
         frames = frames.frames(frames.beta == 1)
