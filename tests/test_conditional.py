@@ -19,6 +19,7 @@ from predcg.densities import (
     StandardNormal,
 )
 from predcg.errors import InputError, NonFiniteError
+from predcg.importance import complete
 from predcg.model import Model
 from predcg.objectives import ConditionalKL, Evaluated, FreeEnergyMatching, FreeEnergyRegression, Sum, free_energy
 from predcg.objectives.free_energy import _alike, _certainty, fit
@@ -442,6 +443,47 @@ def test_together_they_learn_decoder_and_free_energy():
     near = GRID[(GRID.abs() < 3.5)[:, 0]]
     assert (model.latent.potential(near) - exact(near)).abs().max() < 0.3
     assert model.decoder.rest.scale.log_variance.exp().item() == pytest.approx(VARIANCE, rel=0.15)
+
+
+def test_a_model_tells_its_free_energy_above_the_lowest_with_the_error_of_the_difference():
+    """Of 60 data sets the errors are what is told; at the lowest there is none."""
+    at, ratio = torch.tensor([[0.0], [2.0], [-3.0]]), []
+    for _ in range(60):
+        _, model = fitted(weighed(400, 0.7, batches=2), members=16)
+        f, error = model.free_energy(at)
+        lowest = model.latent.cells()[0][model.latent.potential(model.latent.cells()[0]).argmin()]
+        assert f.min() >= -0.01 and model.free_energy(lowest.unsqueeze(0))[1] == 0
+        ratio.append((f - exact(at) + exact(lowest)) / error.clamp_min(1e-9))
+    rms = torch.stack(ratio)[:, 1:].square().mean(0).sqrt()
+    assert ((0.65 < rms) & (rms < 1.5)).all(), rms
+    assert f.shape == (3,) and model.free_energy(at.view(3, 1, 1))[0].shape == (3, 1)
+
+
+def test_configurations_of_a_collective_variable_come_with_weights():
+    """log_z is -F(z); means of the open coordinate are those of the exact conditional density."""
+    z, n = torch.tensor([1.5]), 40_000
+    drawn = complete(model_of(-0.2, 2.2, 0.3), Harmonic(SYSTEM), z, n)
+    assert drawn.x.shape == (n, 2) and torch.allclose(drawn.x[:, 0] - drawn.x[:, 1], z.expand(n), atol=1e-5)
+    f, error = drawn.log_z
+    assert -f == pytest.approx(exact(z.unsqueeze(0)).item(), abs=4 * error) and 0 < error < 0.01
+    r = (drawn.x[:, 0] + drawn.x[:, 1]) / math.sqrt(2)
+    mean, spread = drawn.mean(r)
+    assert mean == pytest.approx(SLOPE * 1.5, abs=4 * spread)
+    assert drawn.mean((r - SLOPE * 1.5) ** 2)[0] == pytest.approx(VARIANCE, rel=0.04)
+
+
+def test_what_has_no_free_energy_or_completes_nothing_is_told_in_one_line():
+    normal, drawn = model_of(), Harmonic(SYSTEM)
+    normal.latent = StandardNormal(1)
+    with pytest.raises(InputError, match="^model: a free energy is that .* found StandardNormal; choose latent=free_e"):
+        normal.free_energy(torch.zeros(1, 1))
+    with pytest.raises(InputError, match=r"^z: expected 1 numbers, .*; found shape \(2, 1\)"):
+        complete(normal, drawn, torch.zeros(2, 1), 5)
+    with pytest.raises(InputError, match="^latent.members: expected at least 2, .*; found 1"):
+        model_of(members=1).free_energy(torch.zeros(1, 1))
+    normal.decoder = GaussianMLP(1, 2, [4], ["Tanh"], FreeScale)
+    with pytest.raises(InputError, match="^model: configurations at z .* found GaussianMLP; choose decoder=completion"):
+        complete(normal, drawn, torch.zeros(1), 5)
 
 
 def test_splines_are_asked_for():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from predcg.batch import Batch
+from predcg.densities import Completing, sample_with_log_prob
 from predcg.errors import InputError, NonFiniteError
 from predcg.files import atomic, reading
 from predcg.model import Model
@@ -111,6 +112,30 @@ def draw(model: Model, system: System, n: int, samples: int = 32, beta: float | 
     for start in range(0, n, CHUNK):
         x, log_q = model.draw(min(CHUNK, n - start), samples)
         log_w = -beta * system.unchecked(x) - log_q
+        drawn.append((x, torch.where(log_w.isfinite(), log_w, -torch.inf)))
+    return Weighted(*map(torch.cat, zip(*drawn, strict=True)))
+
+
+@torch.no_grad()
+def complete(model: Model, system: System, z: Tensor, n: int) -> Weighted:
+    """n configurations that have the collective variables z, (d,), with weights e^-u(x) / q(x|z) towards the system's
+    own distribution of such configurations; `log_z` of what is returned is -F(z).
+
+    Raises:
+        InputError: the decoder completes no collective variables, or z is not one of each.
+    """
+    if not isinstance(model.decoder, Completing):
+        raise InputError(
+            "model: configurations at z are those of a decoder that completes it; found"
+            f" {type(model.decoder).__name__}; choose decoder=completion"
+        )
+    d = len(model.decoder.kept)
+    if z.shape != (d,):
+        raise InputError(f"z: expected {d} numbers, one point of collective variables; found shape {tuple(z.shape)}")
+    drawn = []
+    for start in range(0, n, CHUNK):
+        x, log_q = sample_with_log_prob(model.decoder(z.expand(min(CHUNK, n - start), -1)))
+        log_w = -system.unchecked(x) - log_q
         drawn.append((x, torch.where(log_w.isfinite(), log_w, -torch.inf)))
     return Weighted(*map(torch.cat, zip(*drawn, strict=True)))
 

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from predcg.densities import Completing, Density, sample_with_log_prob
+from predcg.densities import Completing, Density, FreeEnergy, sample_with_log_prob
+from predcg.errors import InputError
 
 
 class Model(nn.Module):
@@ -53,6 +54,32 @@ class Model(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """The representative configuration of each z: (..., d) to (..., D)."""
         return self.decoder.location(z)
+
+    @torch.no_grad()
+    def free_energy(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """F(z) above its lowest and the standard error of this difference, kT: (..., d) to (...,) each.
+
+        Raises:
+            InputError: the latent density is none of latent=free_energy, or it has one member only.
+
+        >>> from predcg.densities import Completing, FreeEnergySplines, FreeScale, GaussianMLP, Observed
+        >>> from predcg.observables import Combinations
+        >>> from predcg.transforms import Matrix
+        >>> def rest(**sizes):
+        ...     return GaussianMLP(**sizes, hidden=[8], activations=["Tanh"], scale=FreeScale)
+        >>> latent = FreeEnergySplines(1, [0.0], [1.0], [4], slope=1e-9)
+        >>> decoder = Completing(1, 2, rest, Matrix([[1.0, -1.0]], 2))
+        >>> model = Model(latent, decoder, Observed(Combinations([[1.0, -1.0]])))
+        >>> f, error = model.free_energy(torch.tensor([[0.3], [1.1]]))  # 0.1 outside: ½ (30 · 0.1)²
+        >>> f.round(decimals=3).tolist(), error.round(decimals=3).tolist()
+        ([0.0, 4.5], [0.0, 0.0])
+        """
+        if not isinstance(self.latent, FreeEnergy):
+            raise InputError(
+                "model: a free energy is that of a latent density which has one; found"
+                f" {type(self.latent).__name__}; choose latent=free_energy"
+            )
+        return self.latent.above_lowest(z)
 
     def fit(self, x: Tensor) -> None:
         """Let transforms that depend on data see the configurations to be learnt, (N, D)."""

@@ -60,6 +60,15 @@ class FreeEnergy(EnergyBased):
         """Standard deviation of F over the members in kT: (..., d) to (...,). Raises InputError where there is one."""
         return self._several(self.members(z)).std(0)
 
+    def above_lowest(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """F above that of the lowest cell and the standard deviation of this difference over the members, kT: (..., d)
+        to (...,) each. Raises InputError where there is one.
+        """
+        cells, _ = self.cells()
+        lowest = cells[self.potential(cells).argmin()].to(z)
+        apart = self._several(self.members(z)) - self.members(lowest).view(-1, *[1] * (z.ndim - 1))
+        return self.potential(z) - self.potential(lowest), apart.std(0)
+
     def divergence(self) -> float:
         """The forward Kullback-Leibler divergence of exp(-F) from the truth that the doubt predicts, in nat: ½ E_k
         Var_p[F_k - F]. Raises InputError where there is one member.
