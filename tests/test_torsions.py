@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 
 import mdtraj
 import pytest
@@ -11,10 +12,12 @@ from predcg.batch import Batch
 from predcg.config import compose
 from predcg.densities import Completing, Flow, Observed, sample_with_log_prob
 from predcg.errors import InputError
+from predcg.files import read_json
 from predcg.objectives import ConditionalKL
 from predcg.observables import Dihedrals, Distances
 from predcg.observables.observable import apart
 from predcg.parts import build
+from predcg.run import load, run
 from predcg.systems import Peptide
 from predcg.systems.chirality import census
 from predcg.transforms import Harmonics, InternalCoordinates, RigidFrame
@@ -250,3 +253,51 @@ def test_a_completing_flow_of_what_is_left_knows_every_branch(made):
     turned[:, methyl] += 2 * math.pi / 3
     one, other = (decoder.rest(z).log_prob(where[:, decoder.open]) for where in (y, turned))
     assert (one - other).abs() < 1.0 and not torch.allclose(internal.inv(y), internal.inv(turned))
+
+
+FREE_ENERGY = [
+    *BOX,
+    "experiment=ala2/forward_kl",
+    "encoder=torsions",
+    "decoder=completion",
+    "z=2",
+    "latent.periodic=[true,true]",
+    "latent.intervals=[6,6]",
+    "latent.members=3",
+    "objective=conditional",
+    "objective.terms.decoder.every=2",
+    "objective.terms.free_energy.steps=4",
+    "acquisition=grid",
+    "acquisition.queries=64",
+    "checkpoint=last",
+    "steps=8",
+    "epoch_steps=8",
+    "batch_size=16",
+    "figures=[]",
+    "logger=none",
+    "folder=made",
+]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "torsions", "wanted"),
+    [
+        ("ACE-S-NME", ["z_torsions=[[7,6,8,15],chi1:2]"], [[7, 6, 8, 15], "chi1"]),
+        pytest.param("ACE-V-NME", [], ["phi", "psi"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_free_energy_of_torsions_of_a_second_molecule(sequence, torsions, wanted, made, tmp_path, monkeypatch):
+    """From its PDB file to the end of a run, which is loaded and called again."""
+    monkeypatch.chdir(tmp_path)
+    peptide = made[sequence]
+    mdtraj.Trajectory(peptide.models.view(1, -1, 3).numpy(), peptide.topology).save_pdb("mine.pdb")
+    molecule = ["system=molecule", "system.pdb=mine.pdb", "system.forcefield=amber14/protein.ff14SB.xml"]
+    run(compose([*FREE_ENERGY, *molecule, *torsions]))
+    found, z = load("made"), 6 * torch.rand(20, 2) - 3
+    observed = Dihedrals(peptide.torsion_atoms(wanted))(found.model.decoder(z).sample())
+    assert apart(observed, z, 2 * math.pi).abs().max() < 1e-4
+    assert found.model.latent.potential(z).isfinite().all()
+    assert read_json(Path("made/summary.json"))["energy_evaluations"] >= 4 * 16
+    run(compose([*FREE_ENERGY, *molecule, *torsions]))  # It has finished already.
+    with pytest.raises(InputError, match="holds a run of another configuration"):
+        run(compose([*FREE_ENERGY, *molecule, "z_torsions=[psi,phi]"]))

@@ -47,7 +47,7 @@ def _share(cfg: DictConfig, system: System) -> None:
         if cfg.z != len(atoms):
             raise InputError(
                 f"z: expected {len(atoms)}, one for each of z_torsions; found {cfg.z}; set z={len(atoms)}, or choose"
-                " other z_torsions"
+                " other z_torsions, or another encoder and decoder"
             )
         cfg.z_torsions = atoms
     if given and (alike := [role for role in users("zmatrix.") if role not in given]):
