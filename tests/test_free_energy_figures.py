@@ -155,6 +155,9 @@ def test_predicted_divergences_are_compared_with_true_ones(runs):
     ratios = [one["predicted_kl"] / one["forward_kl"] for one in told]
     assert numbers["ratio"] == pytest.approx(math.prod(ratios) ** 0.25)
     assert [numbers["ratio_least"], numbers["ratio_most"]] == pytest.approx([min(ratios), max(ratios)])
+    pairs = [(ratios[0] * ratios[1]) ** 0.5, (ratios[2] * ratios[3]) ** 0.5]
+    assert [numbers["budget_ratio_least"], numbers["budget_ratio_most"]] == pytest.approx(sorted(pairs))
+    assert numbers["ratio_ala2/free_energy steps-9"] == pytest.approx(pairs[1])
     assert numbers["within_factor_2"] == sum(0.5 <= ratio <= 2 for ratio in ratios) / 4
     drawn = picture.axes[0].lines[0].get_xydata()
     assert drawn == pytest.approx(torch.tensor([[one["forward_kl"], one["predicted_kl"]] for one in told]).numpy())

@@ -231,8 +231,9 @@ def predicted_divergence(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """The forward divergence of F as its doubt predicts it, without a truth, against the true one: a point for each
     run, a colour for what differs in more than steps and seed; the band is a factor of two.
 
-    Numbers, with that name at the end where there are several: within_factor_2, the share of runs in the band; ratio,
-    the geometric mean of predicted over true, ratio_least, ratio_most; of all runs together too.
+    Numbers: within_factor_2, the share of runs in the band; ratio, the geometric mean of predicted over true,
+    ratio_least and ratio_most; budget_ratio_least and budget_ratio_most, of the geometric means over the seeds of each
+    experiment, which are ratio_<experiment>.
     """
     shown, truths = judged(runs)
     log_p = log_truth(shown[0], truths)
@@ -240,34 +241,28 @@ def predicted_divergence(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     ratios: dict[str, list[float]] = {}
     ends = []
     for colour, (name, same) in zip(itertools.cycle(COLOURS), grouped(shown, line).items(), strict=False):
-        told = [errors(run, log_p) for run in same]
-        ends += [end["forward_kl"] for end in told]
-        axes.plot(
-            [end["forward_kl"] for end in told],
-            [end["predicted_kl"] for end in told],
-            "o",
-            markersize=3.5,
-            color=colour,
-            alpha=0.7,
-            label=name,
-        )
-        ratios[name] = [end["predicted_kl"] / end["forward_kl"] for end in told]
+        told = [(run, errors(run, log_p)) for run in same]
+        true, predicted = ([end[key] for _, end in told] for key in ("forward_kl", "predicted_kl"))
+        axes.plot(true, predicted, "o", markersize=3.5, color=colour, alpha=0.7, label=name)
+        ends += true
+        for run, end in told:
+            ratios.setdefault(experiment(run), []).append(end["predicted_kl"] / end["forward_kl"])
     span = np.array([min(ends) / 3, max(ends) * 3])
     axes.plot(span, span, color=EXACT, linewidth=0.8)
     axes.fill_between(span, span / 2, 2 * span, color=NOWHERE, alpha=0.4, lw=0, label="within a factor of 2")
     axes.set(xscale="log", yscale="log", xlim=span, xlabel=KL, ylabel="predicted from the doubt (nat)")
     axes.legend(fontsize=7)
-    every = sum(ratios.values(), [])
-    numbers = _ratios(every)
-    if len(ratios) > 1:
-        numbers |= {f"{key}_{name}": value for name, some in ratios.items() for key, value in _ratios(some).items()}
-    return figure, numbers
-
-
-def _ratios(ratios: list[float]) -> dict[str, float]:
-    return {
-        "within_factor_2": sum(0.5 <= ratio <= 2 for ratio in ratios) / len(ratios),
-        "ratio": math.exp(sum(map(math.log, ratios)) / len(ratios)),
-        "ratio_least": min(ratios),
-        "ratio_most": max(ratios),
+    every, budget = sum(ratios.values(), []), {name: _geometric(some) for name, some in ratios.items()}
+    return figure, {
+        "within_factor_2": sum(0.5 <= ratio <= 2 for ratio in every) / len(every),
+        "ratio": _geometric(every),
+        "ratio_least": min(every),
+        "ratio_most": max(every),
+        "budget_ratio_least": min(budget.values()),
+        "budget_ratio_most": max(budget.values()),
+        **{f"ratio_{name}": ratio for name, ratio in budget.items()},
     }
+
+
+def _geometric(ratios: list[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
