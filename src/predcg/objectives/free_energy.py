@@ -28,7 +28,7 @@ ITERATIONS = 30  # of Newton's method in each, at most,
 STEP = 3.0  # in kT: where there are data F changes at most by this in one of them.
 BELIEF = 16.0  # coefficients that the prior's own precision counts for, where data tell how smooth F is
 WIDEST = 1e3  # factor by which they may tell that it is not
-SMALL = 1e-8  # of a precision: to begin with nothing is known of the level
+SMALL = 1e-9  # of the prior's largest precision: to begin with nothing is known of the level
 
 
 class FreeEnergyMatching(Recording):
@@ -156,7 +156,7 @@ def least_squares(grid: Cells, cell: Tensor, log_w: Tensor, prior: Tensor) -> Te
 
 
 def _precision(grid: Cells, weight: Tensor, prior: Tensor) -> Tensor:
-    return grid.gram(weight) + prior + SMALL * torch.eye(len(prior)).to(prior)
+    return grid.gram(weight) + prior + SMALL * prior.diagonal().max() * torch.eye(len(prior)).to(prior)
 
 
 def _alike(latent: FreeEnergySplines, z: Tensor, batches: Tensor) -> tuple[Tensor, int]:

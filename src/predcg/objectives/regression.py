@@ -12,6 +12,8 @@ from predcg.objectives.recording import Recording
 from predcg.ranges import PositiveInt, Share
 from predcg.systems import System
 
+TOLD = 20  # The divergence, for which networks see the whole box, is told at every so many looks.
+
 
 class FreeEnergyRegression(Recording):
     """Σ_k mean_i b_ik (F_k(z_i) - y_i)², members k of latent=free_energy_networks, over random places z_i that were
@@ -72,6 +74,8 @@ class FreeEnergyRegression(Recording):
             return Terms(torch.zeros(()), {"divergence": self.divergence})
         if self.calls % self.every == 0 and len(self.z):
             self._look(latent)
+            if self.calls % (TOLD * self.every) == 0 and len(latent.weights[0]) > 1:
+                self.divergence.fill_(latent.divergence())
         self.calls += 1
         known = self.labels.isfinite().nonzero().squeeze(1)
         if not len(known):
@@ -97,8 +101,6 @@ class FreeEnergyRegression(Recording):
         self.places, self.bags = places, bags
         self.labels = _labels(self.latest_log_w, self.counts, self.clipped).to(places)
         self.z, self.log_w = self.z[:0], self.log_w[:0]
-        if members > 1:
-            self.divergence.fill_(latent.divergence())
         if self.labels.isfinite().any():
             latent.level.fill_(self.labels[self.labels.isfinite()].mean())
 
