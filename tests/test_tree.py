@@ -3,6 +3,7 @@ asked for.
 """
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,8 +12,7 @@ from predcg.errors import InputError
 from predcg.observables import Dihedrals
 from predcg.systems import Peptide
 from predcg.transforms import InternalCoordinates
-from predcg.transforms.internal import _Values
-from predcg.transforms.tree import Tree, _Placed
+from predcg.transforms.tree import Tree
 
 FIELD = ["amber14/protein.ff14SB.xml"]
 # Torsions that count from what the bond's other atom hangs on, from an atom beside it, and from one beside the first.
@@ -31,8 +31,8 @@ def internal(request):
 
 def by_autograd(internal: InternalCoordinates, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """As back_and_ladj does it, without its own gradients."""
-    lengths, bends, turns, log_det, *_ = _Values.forward(y, internal)
-    x = _Placed.forward(lengths, bends, internal.tree.azimuths(turns, bends), internal.tree)[0]
+    lengths, bends, turns, log_det, *_ = internal.values(y)
+    x = internal.tree.place(lengths, bends, internal.tree.azimuths(turns, bends))[0]
     return x.permute(2, 1, 0).flatten(1), log_det
 
 
@@ -100,8 +100,21 @@ def test_a_torsion_counts_from_the_atom_that_its_row_says():
     tree = Tree([0, 1, 2], rows)
     bends = math.pi * (0.2 + 0.6 * torch.rand(4, 50, dtype=torch.float64))
     turns = 2 * torch.rand(3, 50, dtype=torch.float64)
-    x = tree.place(0.1 + torch.rand(5, 50, dtype=torch.float64), bends, tree.azimuths(turns, bends))
+    x = tree.place(0.1 + torch.rand(5, 50, dtype=torch.float64), bends, tree.azimuths(turns, bends))[0]
     assert torch.allclose(Dihedrals(rows)(x.permute(2, 1, 0).flatten(1)), turns.T, atol=1e-9)
+
+
+def test_three_atoms_are_a_molecule():
+    water = {"atoms": [], "bonds": [[0.1, 0.01]] * 2, "angles": [[1.8, 0.1]], "ranges": []}
+    internal = InternalCoordinates([1, 0, 2], water)
+    y = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    x, log_det = internal.back_and_ladj(y)
+    assert torch.allclose(internal(x), y, atol=1e-9) and torch.allclose(internal.call_and_ladj(x)[1], -log_det)
+    slopes = [
+        torch.autograd.grad(way(y)[0].square().sum(), y)[0]
+        for way in (internal.back_and_ladj, partial(by_autograd, internal))
+    ]
+    assert torch.allclose(*slopes)
 
 
 @pytest.mark.parametrize("rows", [[[3, 2, 0, 1]], [[3, 2, 1, 2]], [[3, 2, 1, 0], [4, 3, 2, 0]]])

@@ -65,12 +65,13 @@ class InternalCoordinates(Transform):
         )
         self.register_buffer("_back", self._torsions.argsort(), persistent=False)
         self.periodic = int(periodic.sum())
-        # What the way back goes by: columns of half lengths and relative widths; and of logits, slopes, lows and sides.
+        # What the way back goes by, in columns: y of a bond or of a bounded value is first shifted and scaled.
         length, stretch, low, high, centre, width = self._constants(self._length)
         middle = (centre - low) / (high - low)
         slope = width / ((high - low) * middle * (1 - middle))
-        bonds, bounded = [length / 2, stretch / length], [torch.logit(middle), slope, low, high - low]
-        for name, values in {"_bonds": bonds, "_bounded": bounded}.items():
+        shifts = torch.cat([torch.full_like(length, 1 - SOFT), torch.logit(middle)])
+        affine, ends = [shifts, torch.cat([stretch / length, slope])], [low, high - low]
+        for name, values in {"_affine": affine, "_ends": ends, "_half": [length / 2]}.items():
             self.register_buffer(name, torch.stack(values).unsqueeze(-1), persistent=False)
         scales = (stretch / length).log().sum() + (slope * (high - low)).log().sum()
         self.scale = scales.item() + math.log(8 * math.pi**2)
@@ -119,12 +120,30 @@ class InternalCoordinates(Transform):
         return self.back_and_ladj(y)[0]
 
     def back_and_ladj(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        lengths, bends, turns, log_det, *_ = _Values.apply(y.reshape(-1, y.shape[-1]), self)
-        x = self.tree.place(lengths, bends, self.tree.azimuths(turns, bends))
-        return x.permute(2, 1, 0).reshape(self.inverse_shape(y.shape)), log_det.view(y.shape[:-1])
+        x, log_det, *_ = _Back.apply(y.reshape(-1, y.shape[-1]), self)
+        return x.view(self.inverse_shape(y.shape)), log_det.view(y.shape[:-1])
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return -_Values.apply(y.reshape(-1, y.shape[-1]), self)[3].view(y.shape[:-1])
+        return -self.values(y.reshape(-1, y.shape[-1]))[3].view(y.shape[:-1])
+
+    def values(self, y: Tensor) -> tuple[Tensor, ...]:
+        """Lengths, angles and torsions in the order of the rows, (k, B) each, of y, (B, N), and log|dx/dy|, (B,); then
+        what the way back goes by.
+        """
+        (shift, slope), (low, side), half = self._affine.to(y), self._ends.to(y), self._half.to(y)[0]
+        n = len(half)
+        free, others = y.mT.contiguous().tensor_split([self.periodic])
+        w, logit = torch.addcmul(shift, slope, others).tensor_split([n])
+        root = (w * w + 4 * SOFT).sqrt()
+        lengths = half * (w + root)
+        share = logit.sigmoid()
+        values = torch.addcmul(low, side, share)
+        # The sine of the angle itself rounds to a negative number next to π.
+        rim = (-logit.abs()).sigmoid()
+        sine, steep = (math.pi * rim[: n - 1]).sin(), rim * (1 - rim)
+        log_det = torch.cat([lengths**3 / root, steep, sine]).log().sum(0) + self.scale
+        turns = torch.cat([free, values[n - 1 :]]).index_select(0, self._back)
+        return lengths, values[: n - 1], turns, log_det, w, root, share, steep, sine
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y and log|dy/dx|, -inf outside."""
@@ -132,44 +151,36 @@ class InternalCoordinates(Transform):
         return y, torch.where(inside, self.log_abs_det_jacobian(x, y), -math.inf)
 
 
-class _Values(torch.autograd.Function):
-    """Lengths, angles and torsions in the order of the rows, (k, B) each, of y, (B, N); and log|dx/dy|, (B,). Not twice
-    differentiable.
-    """
+class _Back(torch.autograd.Function):
+    """x, (B, D), and log|dx/dy| of y, with the gradient of mechanics; not twice differentiable."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(y: Tensor, internal: InternalCoordinates) -> tuple[Tensor, ...]:
-        (half, unit), (middle, slope, low, side) = internal._bonds.to(y), internal._bounded.to(y)
-        n = len(half)
-        free, stretched, bounded = y.mT.contiguous().tensor_split([internal.periodic, internal.periodic + n])
-        w = 1 - SOFT + stretched * unit
-        root = (w * w + 4 * SOFT).sqrt()
-        lengths = half * (w + root)
-        logit = torch.addcmul(middle, slope, bounded)
-        share = logit.sigmoid()
-        values = torch.addcmul(low, side, share)
-        # The sine of the angle itself rounds to a negative number next to π.
-        rim = (-logit.abs()).sigmoid()
-        sine = (math.pi * rim[: n - 1]).sin()
-        log_det = torch.cat([lengths**3 / root, rim * (1 - rim), sine]).log().sum(0) + internal.scale
-        turns = torch.cat([free, values[n - 1 :]]).index_select(0, internal._back)
-        return lengths, values[: n - 1], turns, log_det, w, root, share, rim, sine
+        lengths, bends, turns, log_det, *rest = internal.values(y)
+        x, *bases = internal.tree.place(lengths, bends, internal.tree.azimuths(turns, bends))
+        return x.permute(2, 1, 0).flatten(1), log_det, x, *bases, lengths, bends, turns, *rest
 
     @staticmethod
     def setup_context(ctx, inputs: tuple[Tensor, InternalCoordinates], output: tuple[Tensor, ...]) -> None:
         ctx.internal = inputs[1]
-        ctx.mark_non_differentiable(*output[4:])
-        ctx.save_for_backward(*output[:2], *output[4:])
+        ctx.mark_non_differentiable(*output[2:])
+        ctx.save_for_backward(*output[2:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, along: Tensor, bent: Tensor, turned: Tensor, scale: Tensor, *_: None) -> tuple[Tensor, None]:
-        internal, (lengths, bends, w, root, share, rim, sine) = ctx.internal, ctx.saved_tensors
-        (_, unit), (_, slope, _, side) = internal._bonds.to(along), internal._bounded.to(along)
+    def backward(ctx, slope: Tensor | None, scale: Tensor | None, *_: None) -> tuple[Tensor, None]:
+        x, axis, bases, lengths, bends, turns, w, root, share, steep, sine = ctx.saved_tensors
+        internal, tree = ctx.internal, ctx.internal.tree
+        scale = lengths.new_zeros(x.shape[-1:]) if scale is None else scale
+        slope = torch.zeros_like(x) if slope is None else slope.unflatten(1, (-1, 3)).permute(2, 1, 0).contiguous()
+        along, bent, about = tree.pull(slope, x, axis, bases)
+        turned, more = tree.turned_from(turns, bends, about)
         free, turned = turned.index_select(0, internal._torsions).tensor_split([internal.periodic])
-        stretched = unit / root * (lengths * along + scale * (3 - w / root))
-        value = torch.cat([bent + scale * bends.cos() / sine, turned])
-        bounded = slope * (side * rim * (1 - rim) * value + scale * (1 - 2 * share))
-        return torch.cat([free, stretched, bounded]).mT, None
+        stretched = (lengths * along + scale * (3 - w / root)) / root
+        value = torch.cat([bent + more + scale * bends.cos() / sine, turned])
+        bounded = internal._ends.to(x)[1] * steep * value + scale * (1 - 2 * share)
+        others = internal._affine.to(x)[1] * torch.cat([stretched, bounded])
+        return torch.cat([free, others]).mT, None

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from predcg.errors import InputError
 
@@ -88,7 +87,7 @@ class Tree(nn.Module):
 
     def azimuths(self, turns: Tensor, bends: Tensor) -> Tensor:
         """Of c and the rows, (n - 2, B) in rad, given the rows' torsions, (n - 3, B), and all angles, (n - 2, B)."""
-        zero = torch.zeros_like(turns[:1])
+        zero = turns.new_zeros(1, turns.shape[-1])
         own = torch.cat([zero, turns + torch.cat([turns, zero]).index_select(0, self.sibling)])
         if not len(self.askew):
             return own
@@ -99,60 +98,50 @@ class Tree(nn.Module):
         across = bend.sin() * other.cos() - bend.cos() * other.sin() * turn.cos()
         return own + torch.cat([torch.atan2(other.sin() * turn.sin(), across), zero])[self.skew]
 
-    def place(self, lengths: Tensor, bends: Tensor, azimuths: Tensor) -> Tensor:
-        """Positions, (3, n, B) in nm, of lengths, (n - 1, B), of a-b, b-c and the rows, angles and azimuths."""
-        return _Placed.apply(lengths, bends, azimuths, self)[0]
+    def turned_from(self, turns: Tensor, bends: Tensor, slope: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Slopes along the torsions and the angles that `azimuths` go by, of that along these."""
+        if len(self.askew):
+            return torch.func.vjp(self.azimuths, turns, bends)[1](slope)
+        own = slope[1:]
+        return own + slope.new_zeros(slope.shape).index_add(0, self.sibling, own)[:-1], 0.0
 
-
-class _Placed(torch.autograd.Function):
-    """The tree's positions. A torsion turns all beyond its bond about it, an angle about the normal of its plane, a
-    length shifts along: the slope is the torque, or the force, of what is moved, along that axis. Not twice
-    differentiable.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(lengths: Tensor, bends: Tensor, azimuths: Tensor, tree: Tree) -> tuple[Tensor, ...]:
-        bends, azimuths = bends.index_select(0, tree.order), azimuths.index_select(0, tree.order)
-        c, s, cos, sin = bends.cos(), bends.sin(), azimuths.cos(), azimuths.sin()
+    def place(self, lengths: Tensor, bends: Tensor, azimuths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions, (3, n, B) in nm, of lengths, (n - 1, B), of a-b, b-c and the rows, angles and azimuths; and what
+        `pull` goes by: axes that atoms turn about, (3, n - 2, B), and directions of their bonds and of the normals of
+        their angles, (2, 3, n - 2, B), in an order of their own.
+        """
+        bends, azimuths = bends.index_select(0, self.order), azimuths.index_select(0, self.order)
+        c, s, cos, sin = -bends.cos(), bends.sin(), azimuths.cos(), azimuths.sin()
         # In the basis of j, which is along k-j, across in the plane with what k hangs on, and normal to it, that of i:
-        parts = [-c, s * cos, s * sin, -s, -c * cos, -c * sin, torch.zeros_like(c), -sin, cos]
+        parts = [c, s * cos, s * sin, -s, c * cos, c * sin, torch.zeros_like(c), -sin, cos]
         local = torch.stack(parts).unflatten(0, (3, 3))
-        step, ends = lengths[1:].index_select(0, tree.order), tree.ends.to(c)
+        step, ends = lengths[1:].index_select(0, self.order), self.ends.to(c)
         bases, x = [ends[:3].expand(-1, -1, -1, c.shape[-1])], [ends[3] * lengths[0]]
-        for start, count, name in tree.levels:
-            here, parents = slice(start, start + count), getattr(tree, name)
+        for start, count, name in self.levels:
+            here, parents = slice(start, start + count), getattr(self, name)
             bases.append(_turned(bases[-1].index_select(2, parents), local[:, :, here]))
             x.append(torch.addcmul(x[-1].index_select(1, parents), step[here], bases[-1][0]))
-        bases, x, parents = torch.cat(bases, 2), torch.cat(x, 1), tree.parents[tree.inner :]
-        outer = _turned(bases.index_select(2, parents), local[:, :, tree.inner :])
-        outer_x = torch.addcmul(x.index_select(1, parents), step[tree.inner :], outer[0])
-        axis, bases = bases[0].index_select(1, tree.parents), torch.cat([bases[:, :, 2:], outer], 2)
-        return torch.cat([x, outer_x], 1).index_select(1, tree.atoms), axis, bases
+        bases, x, parents = torch.cat(bases, 2), torch.cat(x, 1), self.parents[self.inner :]
+        outer = _turned(bases.index_select(2, parents), local[::2, :, self.inner :])
+        outer_x = torch.addcmul(x.index_select(1, parents), step[self.inner :], outer[0])
+        axis, bases = bases[0].index_select(1, self.parents), torch.cat([bases[::2, :, 2:], outer], 2)
+        return torch.cat([x, outer_x], 1).index_select(1, self.atoms), axis, bases
 
-    @staticmethod
-    def setup_context(ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-        ctx.tree = inputs[-1]
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*output)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, slope: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        tree, (x, axis, bases) = ctx.tree, ctx.saved_tensors
-        moved = tree.moved.to(x)
+    def pull(self, slope: Tensor, x: Tensor, axis: Tensor, bases: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Slopes along lengths, angles and azimuths of that along x: a torsion turns all beyond its bond about it, an
+        angle about the normal of its plane, a length shifts along, so that it is the torque, or the force, along that.
+        """
+        moved = self.moved.to(x)
         # By components, which saves copies.
         force = [moved @ part for part in slope]
         torque = [moved @ part for part in _cross(x, slope)]
         pull = [part[1:] for part in force]
-        moment = _cross(x.index_select(1, tree.hinges), pull)
-        about = [part[1:] - other for part, other in zip(torque, moment, strict=True)]
+        about = _cross(pull, x.index_select(1, self.hinges), [part[1:] for part in torque])
         length, bend, turn = (
-            _dot(one, other).index_select(0, tree.back)
-            for one, other in ((bases[0], pull), (bases[2], about), (axis, about))
+            _dot(one, other).index_select(0, self.back)
+            for one, other in ((bases[0], pull), (bases[1], about), (axis, about))
         )
-        return torch.cat([force[2][:1], length]), -bend, turn, None
+        return torch.cat([force[2][:1], length]), -bend, turn
 
 
 def _turned(bases: Tensor, vectors: Tensor) -> Tensor:
@@ -161,10 +150,16 @@ def _turned(bases: Tensor, vectors: Tensor) -> Tensor:
     return torch.addcmul(torch.addcmul(bases[0] * x, bases[1], y), bases[2], z)
 
 
-def _cross(one: Sequence[Tensor], other: Sequence[Tensor]) -> list[Tensor]:
-    """The components of one × other, of which three are given of each."""
+def _cross(one: Sequence[Tensor], other: Sequence[Tensor], more: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """The components of one × other, of which three are given of each, and of what is added."""
     (a, b, c), (u, v, w) = one, other
-    return [torch.addcmul(p * q, r, t, value=-1) for p, q, r, t in ((b, w, c, v), (c, u, a, w), (a, v, b, u))]
+    pairs = [(b, w, c, v), (c, u, a, w), (a, v, b, u)]
+    first = (
+        [torch.addcmul(m, p, q) for m, (p, q, _, _) in zip(more, pairs, strict=True)]
+        if more
+        else [p * q for p, q, _, _ in pairs]
+    )
+    return [torch.addcmul(m, r, t, value=-1) for m, (_, _, r, t) in zip(first, pairs, strict=True)]
 
 
 def _dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
