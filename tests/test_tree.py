@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from predcg.errors import InputError
-from predcg.observables import Dihedrals
+from predcg.observables import Angles, Dihedrals, Distances
 from predcg.systems import Peptide
 from predcg.transforms import InternalCoordinates
 from predcg.transforms.tree import Tree
@@ -24,9 +24,15 @@ GIVEN = {
 
 
 @pytest.fixture(scope="module", params=GIVEN)
-def internal(request):
+def made(request):
+    """Atoms of the frame and a Z-matrix."""
     peptide = Peptide(request.param, FIELD, 300.0)
-    return InternalCoordinates(peptide.frame_atoms, peptide.zmatrix_of(GIVEN[request.param]))
+    return peptide.frame_atoms, peptide.zmatrix_of(GIVEN[request.param])
+
+
+@pytest.fixture
+def internal(made):
+    return InternalCoordinates(*made)
 
 
 def by_autograd(internal: InternalCoordinates, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,9 +93,25 @@ def test_batch_shapes_are_kept(internal):
     assert none.shape == (0, x.shape[-1]) and empty.shape == (0,)
 
 
-def test_the_frame_is_where_it_is_said_to_be(internal):
+def test_what_is_measured_is_what_observables_say(made, internal):
+    (a, b, c), rows = made[0], made[1]["atoms"]
+    x = internal.inv(asked(internal, 40))
+    expected = [
+        Distances([[a, b], [b, c], *(row[:2] for row in rows)]),
+        Angles([[a, b, c], *(row[:3] for row in rows)]),
+        Dihedrals(rows),
+    ]
+    for found, observable in zip(
+        internal.tree.measure(x.unflatten(-1, (-1, 3)).permute(2, 1, 0)), expected, strict=True
+    ):
+        assert torch.allclose(found.T, observable(x), atol=1e-9)
+    (slope,) = torch.autograd.grad(internal(x.requires_grad_()).sum(), x)
+    assert slope.isfinite().all() and slope.any()
+
+
+def test_the_frame_is_where_it_is_said_to_be(made, internal):
     x = internal.inv(asked(internal, 20)).view(20, -1, 3)
-    a, b, c = (internal.angles.indices[0, at] for at in range(3))
+    a, b, c = made[0]
     assert x[:, a].abs().max() == 0 and x[:, b, :2].abs().max() == 0 and (x[:, b, 2] > 0).all()
     assert x[:, c, 1].abs().max() == 0 and (x[:, c, 0] > 0).all()
 

@@ -7,7 +7,7 @@ from torch import Size, Tensor
 from torch.autograd.function import once_differentiable
 
 from predcg.errors import InputError
-from predcg.observables import Angles, Dihedrals, Distances
+from predcg.observables import Angles, Distances
 from predcg.transforms.transform import Transform
 from predcg.transforms.tree import Tree
 
@@ -31,6 +31,7 @@ class InternalCoordinates(Transform):
     Raises:
         InputError: rows that are not those of a tree; see transforms.tree.
 
+    >>> from predcg.observables import Dihedrals
     >>> bonds, angles = [[0.1, 0.01], [0.15, 0.01], [0.1, 0.01]], [[1.7, 0.1], [1.7, 0.1]]
     >>> h2o2 = {"atoms": [[3, 2, 1, 0]], "bonds": bonds, "angles": angles, "ranges": [None]}
     >>> x = InternalCoordinates([0, 1, 2], h2o2).inv(torch.tensor([math.pi / 2, 0.0, 0.0, 0.0, 0.0, 0.0]))
@@ -44,37 +45,30 @@ class InternalCoordinates(Transform):
         rows = zmatrix["atoms"]
         self.distances = Distances([[a, b], [b, c], *(row[:2] for row in rows)])
         self.angles = Angles([[a, b, c], *(row[:3] for row in rows)])
-        self.dihedrals = Dihedrals(rows)
         self.tree = Tree(frame, rows)
         periodic = torch.tensor([bounds is None for bounds in zmatrix["ranges"]], dtype=torch.bool)
         bounds = [bounds for bounds in zmatrix["ranges"] if bounds is not None]
-        low, high = zip(
-            *([0.0, math.pi] for _ in zmatrix["angles"]),
-            *([centre - half, centre + half] for centre, half in bounds),
-            strict=True,
+        sides = [[0.0, math.pi] for _ in zmatrix["angles"]] + [
+            [centre - half, centre + half] for centre, half in bounds
+        ]
+        centred = [*zmatrix["angles"], *([centre, BOUNDED] for centre, _ in bounds)]
+        (length, stretch), (low, high), (centre, width) = (
+            torch.tensor(rows, dtype=torch.float64).T for rows in (zmatrix["bonds"], sides, centred)
         )
-        centre, width = zip(*zmatrix["angles"], *([centre, BOUNDED] for centre, _ in bounds), strict=True)
-        constants = {
-            "length": [length for length, _ in zmatrix["bonds"]],
-            "stretch": [width for _, width in zmatrix["bonds"]],
-        }
-        for name, values in (constants | {"low": low, "high": high, "centre": centre, "width": width}).items():
-            self.register_buffer(f"_{name}", torch.tensor(values, dtype=torch.float64), persistent=False)
+        middle = (centre - low) / (high - low)
+        slope = width / ((high - low) * middle * (1 - middle))
+        # In columns: y of a bond or of a bounded value is first scaled and shifted.
+        shifts = torch.cat([torch.full_like(length, 1 - SOFT), torch.logit(middle)])
+        affine, range_of = [shifts, torch.cat([stretch / length, slope])], [low, high - low, centre]
+        for name, values in {"_affine": affine, "_range": range_of, "_length": [length]}.items():
+            self.register_buffer(name, torch.stack(values).unsqueeze(-1), persistent=False)
+        scales = (stretch / length).log().sum() + (slope * (high - low)).log().sum()
+        self.scale = scales.item() + math.log(8 * math.pi**2)
         self.register_buffer(
             "_torsions", torch.cat([periodic.nonzero(), (~periodic).nonzero()]).squeeze(-1), persistent=False
         )
         self.register_buffer("_back", self._torsions.argsort(), persistent=False)
         self.periodic = int(periodic.sum())
-        # What the way back goes by, in columns: y of a bond or of a bounded value is first shifted and scaled.
-        length, stretch, low, high, centre, width = self._constants(self._length)
-        middle = (centre - low) / (high - low)
-        slope = width / ((high - low) * middle * (1 - middle))
-        shifts = torch.cat([torch.full_like(length, 1 - SOFT), torch.logit(middle)])
-        affine, ends = [shifts, torch.cat([stretch / length, slope])], [low, high - low]
-        for name, values in {"_affine": affine, "_ends": ends, "_half": [length / 2]}.items():
-            self.register_buffer(name, torch.stack(values).unsqueeze(-1), persistent=False)
-        scales = (stretch / length).log().sum() + (slope * (high - low)).log().sum()
-        self.scale = scales.item() + math.log(8 * math.pi**2)
 
     def width(self, size: int) -> int:
         if size != 3 * len(self.tree.atoms):
@@ -89,32 +83,23 @@ class InternalCoordinates(Transform):
     def inverse_shape(self, shape: Size) -> Size:
         return Size((*shape[:-1], shape[-1] + 6))
 
-    def _constants(self, y: Tensor) -> tuple[Tensor, ...]:
-        return tuple(
-            getattr(self, f"_{name}").to(y) for name in ("length", "stretch", "low", "high", "centre", "width")
-        )
-
     def _call(self, x: Tensor) -> Tensor:
         return self._measure(x)[0]
 
     def _measure(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y, and whether all bounded coordinates are inside of their intervals."""
-        length, stretch, low, high, centre, width = self._constants(x)
-        r = self.distances(x)
-        stretched = (r / length - SOFT * length / r - (1 - SOFT)) * length / stretch
-        free, bounded = self.dihedrals(x)[..., self._torsions].tensor_split([self.periodic], -1)
-        values = torch.cat([self.angles(x), bounded], -1)
+        (shift, slope), (low, side, centre), (length,) = self._affine.to(x), self._range.to(x), self._length.to(x)
+        flat = x.reshape(-1, x.shape[-1]).unflatten(1, (-1, 3)).permute(2, 1, 0).contiguous()
+        lengths, bends, turns = self.tree.measure(flat)
+        free, bounded = turns.index_select(0, self._torsions).tensor_split([self.periodic])
         # A torsion is known up to turns; the one next to its centre is taken.
+        values = torch.cat([bends, bounded])
         values = centre + torch.remainder(values - centre + math.pi, 2 * math.pi) - math.pi
-        share, middle = (values - low) / (high - low), (centre - low) / (high - low)
-        slope = width / ((high - low) * middle * (1 - middle))
-        inside = ((share > 0) & (share < 1)).all(-1)
-        return (
-            torch.cat(
-                [free, stretched, (torch.logit(share, eps=torch.finfo(x.dtype).eps) - torch.logit(middle)) / slope], -1
-            ),
-            inside,
-        )
+        share, ratio = (values - low) / side, lengths / length
+        others = torch.cat([ratio - SOFT / ratio, torch.logit(share, eps=torch.finfo(x.dtype).eps)])
+        inside = ((share > 0) & (share < 1)).all(0)
+        y = torch.cat([free, (others - shift) / slope]).mT
+        return y.reshape(self.forward_shape(x.shape)), inside.view(x.shape[:-1])
 
     def _inverse(self, y: Tensor) -> Tensor:
         return self.back_and_ladj(y)[0]
@@ -130,12 +115,12 @@ class InternalCoordinates(Transform):
         """Lengths, angles and torsions in the order of the rows, (k, B) each, of y, (B, N), and log|dx/dy|, (B,); then
         what the way back goes by.
         """
-        (shift, slope), (low, side), half = self._affine.to(y), self._ends.to(y), self._half.to(y)[0]
-        n = len(half)
+        (shift, slope), (low, side, _), (length,) = self._affine.to(y), self._range.to(y), self._length.to(y)
+        n = len(length)
         free, others = y.mT.contiguous().tensor_split([self.periodic])
         w, logit = torch.addcmul(shift, slope, others).tensor_split([n])
         root = (w * w + 4 * SOFT).sqrt()
-        lengths = half * (w + root)
+        lengths = 0.5 * length * (w + root)
         share = logit.sigmoid()
         values = torch.addcmul(low, side, share)
         # The sine of the angle itself rounds to a negative number next to π.
@@ -181,6 +166,6 @@ class _Back(torch.autograd.Function):
         free, turned = turned.index_select(0, internal._torsions).tensor_split([internal.periodic])
         stretched = (lengths * along + scale * (3 - w / root)) / root
         value = torch.cat([bent + more + scale * bends.cos() / sine, turned])
-        bounded = internal._ends.to(x)[1] * steep * value + scale * (1 - 2 * share)
+        bounded = internal._range.to(x)[1] * steep * value + scale * (1 - 2 * share)
         others = internal._affine.to(x)[1] * torch.cat([stretched, bounded])
         return torch.cat([free, others]).mT, None

@@ -65,6 +65,11 @@ class Tree(nn.Module):
                 moved[place[above] - 1, atom] = 1
                 above = a if above == b else parent[above]
         self.register_buffer("moved", moved, persistent=False)
+        # What `measure` goes by: i and j of b, c and the rows, k of c and the rows, l of the rows.
+        self._keep("outer", [b, *bond])
+        self._keep("inward", [parent[i] for i in (b, *bond)])
+        self._keep("far", [a, *(row[2] for row in rows)])
+        self._keep("last", [row[3] for row in rows])
         self._keep("order", [bond[i] for i in order])
         self._keep("back", [place[i] - 2 for i in bond])
         self._keep("atoms", [place[i] for i in range(len(place))])
@@ -97,6 +102,19 @@ class Tree(nn.Module):
         turn = own[l] - torch.cat([own, zero + math.pi])[j]  # a and b are opposite to each other
         across = bend.sin() * other.cos() - bend.cos() * other.sin() * turn.cos()
         return own + torch.cat([torch.atan2(other.sin() * turn.sin(), across), zero])[self.skew]
+
+    def measure(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Lengths, (n - 1, B), of a-b, b-c and the rows, angles, (n - 2, B), and the rows' torsions, (n - 3, B), of
+        positions, (3, n, B).
+        """
+        j, k = x.index_select(1, self.inward), x.index_select(1, self.far)
+        bond, axis = x.index_select(1, self.outer) - j, k - j[:, 1:]
+        normal = _cross(bond[:, 1:], axis)
+        angle = torch.atan2(_dot(normal, normal).sqrt(), _dot(bond[:, 1:], axis))
+        axis, normal = axis[:, 1:], [part[1:] for part in normal]
+        other = _cross(axis, x.index_select(1, self.last) - k[:, 1:])
+        sine = _dot(bond[:, 2:], other) * _dot(axis, axis).sqrt()
+        return _dot(bond, bond).sqrt(), angle, torch.atan2(-sine, -_dot(normal, other))
 
     def turned_from(self, turns: Tensor, bends: Tensor, slope: Tensor) -> tuple[Tensor, Tensor | float]:
         """Slopes along the torsions and the angles that `azimuths` go by, of that along these."""
