@@ -186,7 +186,7 @@ def test_a_simulation_is_drawn_beside_what_it_was_judged_by(runs, ala2, hinge, t
 
 def test_the_whole_model_is_drawn_against_evaluations(runs, monkeypatch):
     told = {"ess": 0.5, "elbo_gap": 0.1, "eubo_gap": 0.2}
-    told |= {f"tv_100{kind}": 0.1 for kind in ("", "_model", "_floor", "_exact")}
+    told |= {f"tv_100{kind}": 0.1 for kind in ("", "_model", "_floor", "_of_f")}
     seen = []
 
     def of_all(model, system, truth, draws):

@@ -117,7 +117,7 @@ def test_distances_of_draws_are_those_of_their_histograms(ala2, hinge, monkeypat
     for name, w in {"": log_w.exp().numpy()[there], "_model": np.ones(there.sum())}.items():
         q = np.histogram2d(*angles.T, bins=12, range=[[-180, 180]] * 2, weights=w)[0] / w.sum()
         assert found[f"tv_12{name}"] == pytest.approx(0.5 * np.abs(p - q).sum(), abs=1e-6)
-    assert found["tv_12_exact"] == pytest.approx(0, abs=1e-9)
+    assert found["tv_12_of_f"] == pytest.approx(0, abs=1e-9)
     # ½ Σ √(2 p (1 - p) / (π n)) of n independent draws, where each bin has many.
     assert found["tv_12_of_1e7"] == pytest.approx(np.sqrt(p * (1 - p) / (2 * math.pi * 1e7)).sum(), rel=0.2)
     w = log_w.double().softmax(0).numpy()

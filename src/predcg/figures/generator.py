@@ -131,7 +131,7 @@ def full_space(runs: list[Run], draws: int = 100_000) -> tuple[Figure, dict[str,
             (left, "ess", "o-"),
             (middle, "elbo_gap", "o-"),
             (middle, "eubo_gap", "^:"),
-            (right, f"tv_{BINS}_exact", "s-"),
+            (right, f"tv_{BINS}_of_f", "s-"),
             (right, f"tv_{BINS}_model", "o--"),
             (right, f"tv_{BINS}", "^:"),
         ):

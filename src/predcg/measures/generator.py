@@ -73,7 +73,7 @@ def full_space(model: Model, system: System, truth: dict[int, Tensor], draws: in
     bounds are: elbo_gap, of the mean of log w over the draws, and eubo_gap, of that over the same draws resampled by
     their weights, not over a reference; tv_<bins>, the total variation distance of the weighted histogram of φ and ψ
     from the truth, tv_<bins>_model, that of the histogram without weights, and tv_<bins>_floor, that of as many
-    independent draws of the truth; where F is known, tv_<bins>_exact, of the masses of bins under e^-F, which
+    independent draws of the truth; where F is known, tv_<bins>_of_f, of the masses of bins under e^-F, which
     infinitely many draws without weights have, and tv_<bins>_of_1e7, of as many as published distances are of.
 
     Args:
@@ -104,6 +104,6 @@ def full_space(model: Model, system: System, truth: dict[int, Tensor], draws: in
         if isinstance(model.latent, FreeEnergy):
             log_q = log_masses(model.latent, bins)
             many = torch.from_numpy(np.random.default_rng(0).multinomial(PUBLISHED_DRAWS, log_q.exp().numpy()))
-            numbers[f"tv_{bins}_exact"] = variation(log_p, log_q)
+            numbers[f"tv_{bins}_of_f"] = variation(log_p, log_q)
             numbers[f"tv_{bins}_of_1e7"] = variation(log_p, (many.double() / PUBLISHED_DRAWS).log())
     return weighted, numbers
