@@ -38,6 +38,19 @@ def test_collective_variables_of_named_atoms():
     assert torch.equal(build(again).model.cv(x), parts.model.cv(x))
 
 
+def test_torsions_become_their_atoms():
+    cfg = compose([*MOLECULE, "encoder=torsions", "decoder=completion", "z_torsions=[psi,phi:2]", "z=2"])
+    assert cfg.z_torsions == ["psi", "phi:2"] and cfg.zmatrix is None
+    parts = build(cfg)
+    assert cfg.z_torsions == cfg.encoder.observable.indices == parts.system.phi_psi[::-1]
+    assert cfg.decoder.kept == cfg.zmatrix.given == [1, 0] and cfg.decoder.rest.folds == [3, 3, 3]
+    again = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    x = parts.system.start(2)
+    assert torch.equal(build(again).model.cv(x), parts.model.cv(x)) and again == OmegaConf.create(
+        OmegaConf.to_container(cfg, resolve=True)
+    )
+
+
 def test_every_fact_of_every_system_can_be_named(system):
     named = OmegaConf.create({f"key_{name}": f"${{fact:{name}}}" for name in system.facts})
     roles = {role: {} for role in ("latent", "decoder", "encoder")} | {"frame": None, "zmatrix": None}
