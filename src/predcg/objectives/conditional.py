@@ -121,7 +121,7 @@ def _check(model: Model, z: Tensor) -> None:
     box = model.latent.box if isinstance(model.latent, FreeEnergy) else None
     if box and period and not (box.periodic.all() and ((box.sides - period).abs() < 1e-3).all()):
         raise InputError(
-            "latent.low, high, periodic: expected a whole circle for each torsion, as low=[-3.14159265,...],"
-            f" high=[3.14159265,...] and periodic=[true,...]; found low={box.low.tolist()} high={box.high.tolist()}"
-            f" periodic={box.periodic.tolist()}; mend them"
+            "latent.low, high, periodic: expected a whole circle for each torsion, as latent.low=[-3.14159265,...]"
+            " latent.high=[3.14159265,...] latent.periodic=[true,...]; found"
+            f" {box.low.tolist()}, {box.high.tolist()}, {box.periodic.tolist()}; mend them"
         )
