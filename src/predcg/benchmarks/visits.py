@@ -43,7 +43,7 @@ class Visits(NamedTuple):
     @property
     def constant_error(self) -> float:
         """Its standard error, from the groups."""
-        return (self.group_steps[-1] * self.group_forward[-1]).std().item() / GROUPS**0.5
+        return (self.group_steps[-1] * self.group_forward[-1]).std().item() / self.group_forward.shape[1] ** 0.5
 
 
 def visits(run: Run, log_p: Tensor, steps: int, replicas: int) -> Visits:
@@ -65,8 +65,8 @@ def visits(run: Run, log_p: Tensor, steps: int, replicas: int) -> Visits:
     run.system.expect(steps)  # So long as this, compiled code pays.
     state = sampler.begin(run.system, start, None, noise)
     sampler.advance(run.system, state, STRIDE, None, noise)  # Compiling is not timed.
-    group = torch.arange(replicas) % GROUPS
-    counts = torch.zeros(GROUPS, len(log_p)).double()
+    groups = min(GROUPS, replicas)
+    group, counts = torch.arange(replicas) % groups, torch.zeros(groups, len(log_p)).double()
     blocks = max(1, steps // (replicas * STRIDE))
     marks = sorted({max(1, blocks >> k) for k in range(9)})
     found, began = [], time.process_time()
@@ -82,9 +82,9 @@ def visits(run: Run, log_p: Tensor, steps: int, replicas: int) -> Visits:
                 each = [kl(log_p, from_counts(one)) for one in counts]
                 found.append((kl(log_p, from_counts(share)), backward.item(), each))
     seconds = (time.process_time() - began) / (blocks * STRIDE * replicas)
-    forward, reverse, groups = zip(*found, strict=True)
+    forward, reverse, of_groups = zip(*found, strict=True)
     along = [mark * STRIDE * replicas for mark in marks]
-    return Visits(along, list(forward), list(reverse), [n // GROUPS for n in along], torch.tensor(groups), seconds)
+    return Visits(along, list(forward), list(reverse), [n // groups for n in along], torch.tensor(of_groups), seconds)
 
 
 def seconds_per_evaluation(run: Run, steps: int, batch: int = 256) -> float:

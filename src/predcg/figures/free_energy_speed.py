@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from predcg.benchmarks.visits import GROUPS, STRIDE, Visits, seconds_per_evaluation, visits
+from predcg.benchmarks.visits import STRIDE, Visits, seconds_per_evaluation, visits
 from predcg.densities import FreeEnergy
 from predcg.figures.runs import needs
 from predcg.figures.style import BASINS, DATA, EXACT, MODEL, NOWHERE, new
@@ -165,12 +165,12 @@ def _constants(axes: Axes, measured: Visits) -> None:
     axes.errorbar(
         measured.group_steps,
         groups.mean(1),
-        groups.std(1, ddof=1) / GROUPS**0.5,
+        groups.std(1, ddof=1) / groups.shape[1] ** 0.5,
         fmt="o:",
         markersize=3,
         color=DATA,
         capsize=2,
-        label=f"truth from histogram, {GROUPS} groups of replicas",
+        label=f"truth from histogram, {groups.shape[1]} groups of replicas",
     )
     for values, style, text in (
         (measured.forward, "s-", "truth from histogram, all replicas"),

@@ -10,7 +10,7 @@ from predcg.importance import Weighted, draw
 from predcg.measures.bins import histogram, log_masses, variation
 from predcg.measures.runs import states
 from predcg.measures.simulated import same_system
-from predcg.measures.weights import block_mean
+from predcg.measures.weights import block_mean, mean, within
 from predcg.model import Model
 from predcg.results import Run
 from predcg.systems import Molecule, System
@@ -56,13 +56,13 @@ def two_sided(run: Run, reference: Run) -> tuple[Batch, Tensor, dict[str, float]
         there["_phi_positive"] = run.system.backbone(frames.x)[:, 0] > 0
     numbers = {}
     for name, inside in there.items():
-        numbers[f"frames{name}"] = float(inside.sum())
+        numbers[f"frames{name}"] = frames.frames(inside).effective_size
         if inside.sum() > 2 * BLOCKS:
-            mean, error = block_mean(frames.frames(inside), log_ratio[inside].exp(), BLOCKS)
-            numbers |= {f"two_sided{name}": mean, f"two_sided{name}_error": error}
+            average, error = block_mean(frames.frames(inside), log_ratio[inside].exp(), BLOCKS)
+            numbers |= {f"two_sided{name}": average, f"two_sided{name}_error": error}
     possible = log_ratio.isfinite()
-    numbers["outside_percent"] = 100 * (~possible).double().mean().item()
-    numbers["largest_log_weight"] = -log_ratio[possible].min().item()
+    numbers["outside_percent"] = 100 * mean(frames, ~possible).item()
+    numbers["largest_log_weight"] = -within(frames, torch.where(possible, log_ratio, torch.inf))[0]
     return frames, log_ratio, numbers
 
 
