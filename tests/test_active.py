@@ -171,6 +171,10 @@ def test_resolved_stops_when_the_doubt_is_small_where_it_counts():
     made = known(model(), 0.0, spread=0.5)
     inside = Resolved(doubt=0.1, below=0.4)  # |z| < 0.45
     assert inside(made, []) and not Resolved(doubt=0.1, below=4.0)(made, [])
+    predicted = made.latent.divergence()
+    assert predicted > 0 and Resolved(0.1, 0.4, divergence=1.01 * predicted)(made, [])
+    assert not Resolved(0.1, 0.4, divergence=0.99 * predicted)(made, [])
+    assert not Resolved(0.1, 4.0, divergence=1.01 * predicted)(made, [])
 
 
 def test_what_has_no_doubt_is_refused_in_one_line():

@@ -36,15 +36,17 @@ class Stop(ABC):
 
 
 class Resolved(Stop):
-    """No doubt is left about a free energy: wherever F is below `below`, its ensemble doubts less than `doubt`.
+    """No doubt is left about a free energy: wherever F is below `below` its members differ by less than `doubt`, and
+    the divergence of e^-F from the truth that they predict is less than `divergence`.
 
     Args:
         doubt: kT.
         below: kT above the lowest F.
+        divergence: nat; default any.
     """
 
-    def __init__(self, doubt: PositiveFloat, below: PositiveFloat):
-        self.doubt, self.below = doubt, below
+    def __init__(self, doubt: PositiveFloat, below: PositiveFloat, divergence: PositiveFloat | None = None):
+        self.doubt, self.below, self.divergence = doubt, below, divergence
 
     def check(self, model: Model, evaluations: int) -> None:
         if not isinstance(model.latent, FreeEnergy):
@@ -63,4 +65,5 @@ class Resolved(Stop):
         z, _ = model.latent.cells()
         with torch.no_grad():
             f = model.latent.potential(z)
-            return bool(model.latent.doubt(z[f - f.min() < self.below]).max() < self.doubt)
+            known = bool(model.latent.doubt(z[f - f.min() < self.below]).max() < self.doubt)
+        return known and (self.divergence is None or model.latent.divergence() < self.divergence)
