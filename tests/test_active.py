@@ -73,6 +73,10 @@ def test_where_no_chain_stops_it_asks_below_the_ceiling_in_proportion_to_the_dou
     # F = 2 z² < 2, and the doubt is proportional to |z|: <z²> = 1/2.
     assert len(z) == 4000 and -1.05 < z.min() < -0.95 and 0.95 < z.max() < 1.05
     assert z.mean().abs() < 0.06 and abs(z.square().mean() - 0.5) < 0.03
+    lower = Active([0.0], ceiling=2.0, spread=4000, most=50, threshold=100.0, power=1.0)
+    z = lower.acquire(made, SYSTEM, None, past).train.z.square()
+    # In proportion to |z| e^(-2 z²) it is exponential with rate 2 below 1: <z²> = 1/2 - e^-2 / (1 - e^-2).
+    assert z.mean().item() == pytest.approx(0.5 - math.exp(-2) / (1 - math.exp(-2)), abs=0.02)
 
 
 def test_along_a_circle_chains_go_around():

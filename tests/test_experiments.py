@@ -52,6 +52,9 @@ def small(experiment: str) -> list[str]:
         for name, value in {"stride": 1, "burn_in": 0, "exchange": 1}.items()
         if name in cfg.sampler
     }
+    # So few evaluations leave more doubt.
+    reachable = {"stop": "doubt", "acquisition": "threshold"}
+    sizes |= {f"{group}.{name}": 1.0 for group, name in reachable.items() if name in (cfg[group] or {})}
     if "bounds" in cfg.callbacks:
         sizes["++callbacks.bounds.draws"] = 50
     sizes |= {"rounds": 2} if cfg.rounds > 1 else {}

@@ -12,7 +12,7 @@ from predcg.densities import FreeEnergy
 from predcg.densities.free_energy import least_doubt
 from predcg.errors import InputError
 from predcg.model import Model
-from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
+from predcg.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
 from predcg.samplers import Sampler
 from predcg.systems import System
 
@@ -25,9 +25,9 @@ class Active(Acquisition):
     is 1) below the `ceiling`. One stops for good after `least` steps or later, where the doubt is above `threshold`. Of
     the places of stopped chains that is taken which is farthest from all z so far, then again, until there are
     `centres` of them that are more than a radius apart. Around each, z is uniform within the `radius`. Where no chain
-    stops, z is drawn in proportion to the doubt, wherever F is below the ceiling. In the first round the one centre is
-    `start`. (Schopmans and Friederich 2024: temperature 1, one centre of Müller-Brown, no ceiling; the rest is our
-    choice.)
+    stops, z is drawn in proportion to the doubt times e^-F to a `power`, wherever F is below the ceiling. In the first
+    round the one centre is `start`. (Schopmans and Friederich 2024: temperature 1, one centre of Müller-Brown, no
+    ceiling; the rest is our choice.)
 
     Args:
         start: a centre in a basin that is known, (d,).
@@ -42,6 +42,7 @@ class Active(Acquisition):
         threshold: kT of doubt.
         least, most: steps of a chain.
         spread: z where no chain has stopped.
+        power: of e^-F among these; 0.5 lowers the predicted divergence most, 0 the doubt everywhere alike.
         test_fraction: of z that are held out.
 
     Raises:
@@ -66,13 +67,14 @@ class Active(Acquisition):
         least: NonNegativeInt = 10,
         most: PositiveInt = 3000,
         spread: PositiveInt = 1024,
+        power: NonNegativeFloat = 0.0,
         test_fraction: UnitInterval = 0.0,
     ):
         self.start, self.start_radius = start, start_radius
         self.queries, self.centres, self.radius = queries, centres, radius
         self.chains, self.step, self.temperature, self.ceiling = chains, step, temperature, ceiling
         self.threshold, self.least, self.most = threshold, least, most
-        self.spread, self.test_fraction = spread, test_fraction
+        self.spread, self.power, self.test_fraction = spread, power, test_fraction
 
     def check(self, model: Model, evaluations: int) -> None:
         if not self.threshold > (least := least_doubt(evaluations)):
@@ -128,7 +130,8 @@ class Active(Acquisition):
                 "acquisition.ceiling: expected kT above the lowest F of all z that were asked for; found"
                 f" {self.ceiling}, below which nothing is left to ask for; choose a higher one"
             )
-        drawn = inside[latent.doubt(inside).clamp_min(1e-9).multinomial(self.spread, replacement=True)]
+        share = latent.doubt(inside).clamp_min(1e-9) * (-self.power * (latent.potential(inside) - base)).exp()
+        drawn = inside[share.multinomial(self.spread, replacement=True)]
         return latent.box.folded(drawn + (torch.rand_like(drawn) - 0.5) * sides).to(asked)
 
     def _farthest(self, latent: FreeEnergy, candidates: Tensor, asked: Tensor) -> Tensor:
