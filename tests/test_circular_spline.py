@@ -7,7 +7,7 @@ import torch
 from zuko.flows.spline import CircularRQSTransform
 from zuko.transforms import MonotonicRQSTransform
 
-from predcg.densities.circular_spline import CircularSpline, circular_spline
+from predcg.densities.circular_spline import circular_spline
 
 
 def parameters(n: int, scale: float, bins: int = 8) -> list[torch.Tensor]:
@@ -18,7 +18,8 @@ def parameters(n: int, scale: float, bins: int = 8) -> list[torch.Tensor]:
 def test_it_is_the_spline_of_zuko(scale):
     """So that weights learned with that one mean the same."""
     free, x = parameters(5000, scale), 20 * torch.randn(5000, dtype=torch.float64)
-    expected, found = CircularRQSTransform(*free).call_and_ladj(x), CircularSpline(*free).call_and_ladj(x)
+    expected = CircularRQSTransform(*free).call_and_ladj(x)
+    found = circular_spline(torch.remainder(x, 2 * math.pi) - math.pi, *free)
     for one, other in zip(expected, found, strict=True):
         assert torch.allclose(one, other, atol=1e-9)
 
@@ -31,8 +32,6 @@ def test_there_and_back_and_its_slope():
     assert torch.allclose(back, x, atol=1e-9) and torch.allclose(log_back, -log_slope, atol=1e-7)
     (slope,) = torch.autograd.grad(y.sum(), x)
     assert torch.allclose(slope.log(), log_slope, atol=1e-9)
-    inverse = CircularSpline(*free).inv
-    assert torch.allclose(torch.cos(inverse(CircularSpline(*free)(x)) - x), torch.ones_like(x), atol=1e-9)
 
 
 def test_it_has_no_seam():

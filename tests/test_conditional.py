@@ -11,12 +11,15 @@ from predcg.batch import Batch
 from predcg.config import compose
 from predcg.densities import (
     Completing,
+    Flow,
     FreeEnergyNetworks,
     FreeEnergySplines,
     FreeScale,
     GaussianMLP,
     Observed,
     StandardNormal,
+    sample_with_log_prob,
+    shortened,
 )
 from predcg.errors import InputError, NonFiniteError
 from predcg.importance import complete
@@ -58,7 +61,7 @@ def asked(n: int) -> Batch:
 
 
 def test_weights_of_an_exact_decoder_are_the_free_energy():
-    objective, batch = ConditionalKL(), asked(50)
+    objective, batch = ConditionalKL(every=2), asked(50)
     terms = objective(model_of(), Harmonic(SYSTEM), batch)
     assert torch.allclose(objective.log_w, -exact(batch.z).double(), atol=1e-5)
     assert terms.loss.item() == pytest.approx(exact(batch.z).mean().item(), abs=1e-5)
@@ -84,8 +87,52 @@ def test_its_gradients_are_those_of_the_exact_divergence():
     assert loss.item() == pytest.approx((loss_value + exact(batch.z).mean()).item(), abs=0.02)
 
 
+def test_path_gradients_have_the_same_mean_and_vanish_where_the_decoder_is_exact():
+    def gradients(path: bool, n: int, **off: float) -> torch.Tensor:
+        model = model_of(**off)
+        weights = [model.decoder.rest.mean.weight, model.decoder.rest.scale.log_variance]
+        loss = ConditionalKL(path=path)(model, Harmonic(SYSTEM), asked(n)).loss
+        return torch.cat([one.flatten() for one in torch.autograd.grad(loss, weights)])
+
+    torch.manual_seed(0)
+    off = {"slope": SLOPE + 0.3, "variance": 1.7 * VARIANCE}
+    scored, path = gradients(False, 200_000, **off), gradients(True, 200_000, **off)
+    assert torch.allclose(scored, path, atol=0.03) and path.abs().min() > 0.15
+    assert gradients(True, 50).abs().max() < 1e-4 < 0.01 < gradients(False, 50).abs().max()
+
+
+def test_the_path_gradient_of_a_flow_has_the_mean_of_the_whole_and_less_noise_but_for_its_angles():
+    torch.manual_seed(0)
+    flow = Flow(1, 3, folds=[3], bins=4, rounds=1, couplings=2, hidden=[8])
+    c = torch.rand(20_000, 1)
+    gradients = {}
+    for name, draw in {"whole": lambda c: sample_with_log_prob(flow(c)), "path": flow.pathwise}.items():
+        x, log_q = draw(c)
+        loss = (log_q + 0.5 * x[:, 1:].square().sum(-1) + (3 * x[:, 0]).cos()).view(100, -1).mean(1)
+        parts = [[*part.parameters()] for part in (flow.rest, flow.angles)]
+        gradients[name] = [
+            torch.stack(
+                [torch.cat([one.flatten() for one in torch.autograd.grad(of, part, retain_graph=True)]) for of in loss]
+            )
+            for part in parts
+        ]
+    for whole, path in zip(*gradients.values(), strict=True):
+        error = (whole.var(0) + path.var(0)).div(100).sqrt()
+        assert ((whole.mean(0) - path.mean(0)).abs() < 5 * error + 1e-6).all()
+    (rest, _), (path, _) = gradients.values()
+    assert path.var(0).sum() < 0.2 * rest.var(0).sum()
+
+
+def test_long_slopes_are_shortened_and_broken_ones_are_left_out():
+    slope = torch.tensor([[3.0, 4.0], [0.0, 1.0], [1.0, 0.0], [math.nan, 1.0], [600.0, 800.0]])
+    found = shortened(slope, 3.0)
+    assert torch.equal(found[[1, 2, 3]], torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]))
+    assert torch.allclose(found[[0, 4]], torch.tensor([[1.8, 2.4], [1.8, 2.4]]))
+    assert torch.equal(shortened(slope[:3], None), slope[:3])
+
+
 def test_beta_tempers_the_energy_alone():
-    objective = ConditionalKL()
+    objective = ConditionalKL(every=2)
     objective.temper(0.3)
     objective(model_of(), Harmonic(SYSTEM), asked(20))
     u = Harmonic(SYSTEM)(objective.x).double()
@@ -124,7 +171,7 @@ class Wall(Harmonic):
 
 
 def test_draws_without_an_energy_have_no_weight_and_spoil_no_gradient():
-    model, objective = model_of(0.0, 1.0), ConditionalKL()
+    model, objective = model_of(0.0, 1.0), ConditionalKL(every=2)
     loss = objective(model, Wall(SYSTEM), asked(400)).loss
     lost = objective.x.sum(-1) > 0
     assert 100 < lost.sum() < 300 and objective.dropped_samples == lost.sum()
@@ -417,7 +464,7 @@ def test_a_latent_density_that_begins_anew_is_fitted_to_all_that_is_known():
 def test_in_a_sum_each_term_learns_what_is_its_own():
     torch.manual_seed(1)
     model, other, system = model_of(-0.2, 2.0), model_of(-0.2, 2.0), Harmonic(SYSTEM)
-    both = Sum({"decoder": ConditionalKL(), "latent": FreeEnergyMatching()}, {"decoder": 0.5, "latent": 3.0})
+    both = Sum({"decoder": ConditionalKL(every=2), "latent": FreeEnergyMatching()}, {"decoder": 0.5, "latent": 3.0})
     batch = asked(64)
     before, gradients = model.latent.theta.clone(), []
     for objective, of in ((both, model), (ConditionalKL(), other)):

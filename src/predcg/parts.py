@@ -117,4 +117,6 @@ def construct(cfg: DictConfig, key: str) -> Any:
         ) from reason
     except (HydraException, OmegaConfBaseException, TypeError) as reason:
         text = explain(reason)
-        raise InputError(text if re.match(rf"{key}[.:]", text) else f"{key}: {text}") from reason
+        if not re.match(rf"{key}[.:]", text):  # A constructor knows its arguments, not the group that it is in.
+            text = f"{key}.{text}" if re.match(r"\w+: expected", text) else f"{key}: {text}"
+        raise InputError(text) from reason

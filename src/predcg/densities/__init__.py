@@ -2,7 +2,7 @@
 
 from predcg.densities.coarse_spins import check_spins, fine_correlations, fine_magnetisation, log_evidence
 from predcg.densities.completing import Completing
-from predcg.densities.density import Conditional, Density, sample_with_log_prob, with_weights
+from predcg.densities.density import Conditional, Density, held_log_prob, sample_with_log_prob, shortened, with_weights
 from predcg.densities.deterministic import DeterministicMLP, Observed
 from predcg.densities.energy_based import EnergyBased
 from predcg.densities.flow import Flow
@@ -38,7 +38,9 @@ __all__ = [
     "check_spins",
     "fine_correlations",
     "fine_magnetisation",
+    "held_log_prob",
     "log_evidence",
     "sample_with_log_prob",
+    "shortened",
     "with_weights",
 ]

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Transform, constraints
 from torch.nn.functional import pad
 
 # Logarithms of the ratio of two bins, and of each slope, are at most so large: zuko's choice.
@@ -67,27 +66,3 @@ def _edges(sizes: Tensor) -> Tensor:
     """Of the bins: (..., bins + 1), from -π to π."""
     inner = 2 * math.pi * _bounded(sizes, REACH / 2).softmax(-1).cumsum(-1)[..., :-1] - math.pi
     return pad(pad(inner, (1, 0), value=-math.pi), (0, 1), value=math.pi)
-
-
-class CircularSpline(Transform):
-    """`circular_spline` of x + π: of any x in rad, without a seam."""
-
-    domain, codomain = constraints.real, constraints.interval(-math.pi, math.pi)
-    bijective = True
-    sign = +1
-
-    def __init__(self, widths: Tensor, heights: Tensor, slopes: Tensor):
-        super().__init__()
-        self.parameters = widths, heights, slopes
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[0]
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        return torch.remainder(circular_spline(y, *self.parameters, inverse=True)[0], 2 * math.pi) - math.pi
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[1]
-
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return circular_spline(torch.remainder(x, 2 * math.pi) - math.pi, *self.parameters)

@@ -67,6 +67,11 @@ class Completing(Density):
         """z and r in the order of the transformed coordinates, (..., d) and (..., n) to (..., d + n)."""
         return torch.cat([z.expand(*r.shape[:-1], -1), r], -1)[..., self.order]
 
+    def pathwise(self, c: Tensor, longest: float | None = None) -> tuple[Tensor, Tensor]:
+        r, log_r = self.rest.pathwise(c, longest)
+        x, log_det = self.transform.back_and_ladj(self.joined(c, r))
+        return x, log_r - log_det
+
     def supports(self, event: Tensor) -> Tensor:
         return self.transform.call_and_ladj(event)[1] != -torch.inf
 

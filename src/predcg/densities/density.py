@@ -25,6 +25,18 @@ class Density(LazyDistribution):
         """The representative value for each context: the mean, where the distribution has one."""
         return self(c).mean
 
+    def pathwise(self, c: Tensor, longest: float | None = None) -> tuple[Tensor, Tensor]:
+        """A reparametrised sample for each context, and its log-density with the density's own weights as constants:
+        its gradient, by way of the sample alone, lacks the score, whose mean is zero.
+
+        Args:
+            longest: see `shortened`; for the gradient with respect to each sample, times the number of samples.
+        """
+        sample, _ = sample_with_log_prob(self(c))
+        if sample.requires_grad:
+            sample.register_hook(lambda slope: shortened(len(slope) * slope, longest) / len(slope))
+        return sample, held_log_prob(self, c, sample)
+
     def fit(self, context: Tensor | None = None, event: Tensor | None = None) -> None:
         """See the data that the density will be given as context or as event; most need not."""
 
@@ -146,3 +158,18 @@ def with_weights(
     return torch.func.functional_call(
         _Seen(density), {f"density.{name}": value for name, value in weights.items()}, (context, what)
     )
+
+
+def held_log_prob(density: Density, context: Tensor | None, event: Tensor) -> Tensor:
+    """log p(event | context) with the weights of the density as constants."""
+    weights = {name: value.detach() for name, value in density.named_parameters()}
+    return with_weights(density, weights, context, lambda distribution: distribution.log_prob(event))
+
+
+def shortened(slope: Tensor, longest: float | None) -> Tensor:
+    """Slopes, (N, D), of which longer ones have this length, and those that are not finite are 0; None leaves them."""
+    if longest is None:
+        return slope
+    length = torch.linalg.vector_norm(slope, dim=-1, keepdim=True, dtype=torch.float64)  # Squares would leave float32.
+    shorter = slope * torch.where(length > longest, longest / length, 1.0).to(slope)
+    return torch.where(length.isfinite(), shorter, 0.0)

@@ -8,14 +8,12 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.nn.functional import logsigmoid
 from zuko.distributions import BoxUniform, NormalizingFlow
-from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.flows.gaussianization import ElementWiseTransform
 from zuko.lazy import LazyTransform
 from zuko.nn import MLP
-from zuko.transforms import ComposedTransform, CouplingTransform, DependentTransform
-from zuko.utils import unpack
+from zuko.transforms import ComposedTransform
 
-from predcg.densities.circular_spline import CircularSpline
+from predcg.densities.circular_spline import circular_spline
 from predcg.densities.density import Conditional
 from predcg.densities.gaussian import Gaussian
 from predcg.densities.wrapped import WrappedNormal, wrapped
@@ -26,6 +24,7 @@ from predcg.transforms import Transform as Coordinates
 # Free parameters are scaled by it: beside those of a network, which shares its own, their steps would be small.
 GAIN = 20.0
 HARMONICS = 3
+STEEPEST = math.log(1e3)  # of affine couplings: log slopes are smaller, by zuko's choice
 
 
 class Flow(Conditional):
@@ -85,7 +84,7 @@ class Flow(Conditional):
         # Torsions of a chain are φ, ψ, φ, ψ, ...: every second one is moved given the others.
         groups = [torch.arange(periodic) % 2 == parity for parity in range(min(periodic, 2))]
         self.angles = nn.ModuleList(
-            _CircularCoupling(moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups
+            _CircularCoupling(~moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups
         )
         self.mean = MLP(self.inputs, 2 * periodic, **net) if periodic and not rounds else None
         masks = (
@@ -96,7 +95,7 @@ class Flow(Conditional):
             if rest > 1
             else []
         )
-        self.rest = nn.ModuleList(GeneralCouplingTransform(rest, seen, mask, **net) for mask in masks)
+        self.rest = nn.ModuleList(_AffineCoupling(mask, seen, net) for mask in masks)
         self.rest += [_Triangular(rest), ElementWiseTransform(rest, seen, **net)] if rest else []
         with torch.no_grad():
             for lazy in self.modules():
@@ -112,6 +111,15 @@ class Flow(Conditional):
             h = h.new_ones((*h.shape[:-1], 1))
         return _Conditioned(h, self.outputs, self.folds, self._turned, self.rest)
 
+    def pathwise(self, c: Tensor, longest: float | None = None) -> tuple[Tensor, Tensor]:
+        """With the score of the angles: without it nothing brings down a spike of their density, whose top is flat."""
+        x, log_q = super().pathwise(c, longest)
+        if not len(self.folds):
+            return x, log_q
+        t = self.transform(x.detach())[..., : len(self.folds)]
+        log_t = self.base(self.features(c)).of_angles(t)
+        return x, log_q + log_t - log_t.detach()
+
     def _turned(self, h: Tensor) -> Distribution:
         """q(τ | h)."""
         if self.mean is not None:
@@ -125,22 +133,83 @@ class Flow(Conditional):
         return self.transform.inv(self.base(self.features(c)).centre)
 
 
-class _CircularCoupling(LazyTransform):
-    """The `moved` angles through splines that depend on the others and on h."""
+class _Coupling(LazyTransform):
+    """Coordinates that are moved, given the others, which are `seen`, and h."""
 
-    def __init__(self, moved: Tensor, context: int, bins: int, net: dict):
+    def __init__(self, seen: Tensor, inputs: int, outputs: int, net: dict):
         super().__init__()
-        self.register_buffer("seen", ~moved, persistent=False)
-        self.shapes = [(bins,), (bins,), (bins - 1,)]
-        others, count = int((~moved).sum()), int(moved.sum())
-        self.hyper = MLP(2 * HARMONICS * others + context, count * (3 * bins - 1), **net)
+        parts = seen.nonzero().squeeze(-1), (~seen).nonzero().squeeze(-1)
+        for name, index in zip(("kept", "moved", "order"), (*parts, torch.cat(parts).argsort()), strict=True):
+            self.register_buffer(name, index, persistent=False)
+        self.hyper = MLP(inputs, outputs * int((~seen).sum()), **net)
 
     def forward(self, c: Tensor) -> Transform:
-        return CouplingTransform(lambda seen: self._splines(seen, c), self.seen)
+        return _Coupled(self, c)
 
-    def _splines(self, seen: Tensor, c: Tensor) -> Transform:
-        phi = self.hyper(_with_harmonics(seen, c)).unflatten(-1, (-1, sum(shape[0] for shape in self.shapes)))
-        return DependentTransform(CircularSpline(*unpack(phi, self.shapes)), 1)
+    def carry(self, seen: Tensor, moved: Tensor, c: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        """The moved coordinates, (..., m), there or back, and the log-derivative of each."""
+        raise NotImplementedError
+
+
+class _AffineCoupling(_Coupling):
+    """y = e^a x + b, |a| < log 1000: the map of zuko's MonotonicAffineTransform, and its order of parameters."""
+
+    def __init__(self, seen: Tensor, context: int, net: dict):
+        super().__init__(seen, int(seen.sum()) + context, 2, net)
+        self.register_buffer("mask", seen)  # It is in the checkpoints of earlier versions.
+
+    def carry(self, seen: Tensor, moved: Tensor, c: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        shift, scale = self.hyper(torch.cat([seen, c], -1)).unflatten(-1, (-1, 2)).unbind(-1)
+        log_scale = scale / (1 + (scale / STEEPEST).abs())
+        if inverse:
+            return (moved - shift) * (-log_scale).exp(), -log_scale
+        return moved * log_scale.exp() + shift, log_scale
+
+
+class _CircularCoupling(_Coupling):
+    """Angles through splines of the circle."""
+
+    def __init__(self, seen: Tensor, context: int, bins: int, net: dict):
+        super().__init__(seen, 2 * HARMONICS * int(seen.sum()) + context, 3 * bins - 1, net)
+        self.sizes = [bins, bins, bins - 1]
+
+    def carry(self, seen: Tensor, moved: Tensor, c: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        free = self.hyper(_with_harmonics(seen, c)).unflatten(-1, (-1, sum(self.sizes))).split(self.sizes, -1)
+        if inverse:
+            back, log_slope = circular_spline(moved, *free, inverse=True)
+            return torch.remainder(back, 2 * math.pi) - math.pi, log_slope
+        return circular_spline(torch.remainder(moved, 2 * math.pi) - math.pi, *free)
+
+
+class _Coupled(Transform):
+    """A coupling given h; there and back its network is called once."""
+
+    domain = codomain = torch.distributions.constraints.real_vector
+    bijective = True
+
+    def __init__(self, coupling: _Coupling, c: Tensor, inverse: bool = False):
+        super().__init__()
+        self.coupling, self.c, self.inverse = coupling, c, inverse
+
+    @property
+    def inv(self) -> "_Coupled":
+        return _Coupled(self.coupling, self.c, not self.inverse)
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        coupling = self.coupling
+        c = self.c.expand(*x.shape[:-1], -1)
+        seen = x[..., coupling.kept]
+        moved, log_slope = coupling.carry(seen, x[..., coupling.moved], c, self.inverse)
+        return torch.cat([seen, moved], -1)[..., coupling.order], log_slope.sum(-1)
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.call_and_ladj(x)[0]
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return self.inv(y)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.call_and_ladj(x)[1]
 
 
 class _Triangular(LazyTransform):
@@ -211,11 +280,15 @@ class _Conditioned(Distribution):
         s, log_s = self._others(t, h).rsample_and_log_prob() if self.split[1] else (h[..., :0], 0.0)
         return torch.cat([t, s], -1), log_t + log_s
 
+    def of_angles(self, t: Tensor) -> Tensor:
+        """log q(t | h)."""
+        return self.turned(self.h.expand(*t.shape[:-1], -1)).log_prob(wrapped(self.folds * t))
+
     def log_prob(self, y: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(y.shape[:-1], self.h.shape[:-1])
         h = self.h.expand(*shape, -1)
         t, s = y.expand(*shape, -1).split(self.split, -1)
-        log_t = self.turned(h).log_prob(wrapped(self.folds * t)) if self.split[0] else 0.0
+        log_t = self.of_angles(t) if self.split[0] else 0.0
         return log_t + (self._others(t, h).log_prob(s) if self.split[1] else 0.0)
 
 

@@ -8,7 +8,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.densities import EnergyBased, FreeEnergy, sample_with_log_prob
+from predcg.densities import EnergyBased, FreeEnergy, sample_with_log_prob, shortened
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
 from predcg.objectives.objective import Evaluated, Terms
@@ -35,6 +35,10 @@ class ConditionalKL(Recording):
         every: steps from one batch of fresh draws to the next.
         replayed: past draws in each step between.
         cap: largest w e^F(z), so that no draw makes up a whole minibatch while F is still wrong.
+        longest: longest slope of the energy in kT per unit of x, or, with `path`, of energy and log q together in the
+            coordinates that the decoder leaves open, to which longer ones are shortened; None leaves them.
+        path: leave out the score of q, whose mean is zero; where q is exact no draw has any gradient left (Roeder, Wu,
+            Duvenaud 2017).
 
     Raises:
         InputError: a number below 1, a latent density without a potential, or a decoder whose draws at z do not have
@@ -48,12 +52,19 @@ class ConditionalKL(Recording):
     needs = frozenset({"z"})
     recorded = ("z", "x", "log_w")
 
-    def __init__(self, every: PositiveInt = 1, replayed: PositiveInt = 256, cap: Annotated[float, Ge(1)] = 50.0):
+    def __init__(
+        self,
+        every: PositiveInt = 1,
+        replayed: PositiveInt = 256,
+        cap: Annotated[float, Ge(1)] = 50.0,
+        longest: Annotated[float, Ge(1)] | None = None,
+        path: bool = False,
+    ):
         super().__init__()
-        for name, number in {"every": every, "replayed": replayed, "cap": cap}.items():
-            if not number >= 1:
+        for name, number in {"every": every, "replayed": replayed, "cap": cap, "longest": longest}.items():
+            if number is not None and not number >= 1:
                 raise InputError(f"objective.{name}: expected at least 1; found {number}")
-        self.every, self.replayed, self.cap = every, replayed, cap
+        self.every, self.replayed, self.cap, self.longest, self.path = every, replayed, cap, longest, path
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
         self.register_buffer("dropped_samples", torch.zeros((), dtype=torch.long))
 
@@ -69,24 +80,31 @@ class ConditionalKL(Recording):
         if not fresh:
             return self._again(model)
         terms = self._fresh(model, system, batch.z)
-        self.record(**terms.evaluated._asdict())
+        if self.every > 1:  # Else nothing is drawn again.
+            self.record(**terms.evaluated._asdict())
         return terms
 
+    def _draw(self, model: Model, z: Tensor) -> tuple[Tensor, Tensor]:
+        if self.path and self.training:
+            return model.decoder.pathwise(z, self.longest)
+        return sample_with_log_prob(model.decoder(z))
+
     def _fresh(self, model: Model, system: System, z: Tensor) -> Terms:
-        x, log_q = sample_with_log_prob(model.decoder(z))
+        x, log_q = self._draw(model, z)
         while not (whole := log_q.isfinite() & x.isfinite().all(-1)).all():
             # A draw left out of the mean alone would give every weight the gradient 0 · ∞: the others are drawn anew.
             if not whole.any():
                 raise NonFiniteError(f"none of {len(x)} draws has a finite density", x[0].detach())
             z = z[whole]
             self._drop(~whole)
-            x, log_q = sample_with_log_prob(model.decoder(z))
+            x, log_q = self._draw(model, z)
         u, slope = evaluated(system, x, self.training)
         finite = u.isfinite() & slope.isfinite().all(-1)
         self._drop(~finite)
         if not finite.any():
             raise NonFiniteError(f"none of {len(x)} draws has a finite energy", x[0].detach())
-        energy = u[finite] + ((x - x.detach())[finite] * slope[finite]).sum(-1)
+        slope = slope[finite] if self.path else shortened(slope[finite], self.longest)
+        energy = u[finite] + ((x - x.detach())[finite] * slope).sum(-1)
         loss = (self.beta * energy + log_q[finite]).mean()
         # A draw without a finite energy is one that e^-F is not made of: it counts, with the weight 0.
         log_w = torch.where(finite, -self.beta * u - log_q.detach(), -torch.inf).double()

@@ -7,7 +7,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 
 from predcg.batch import Batch
-from predcg.densities import Density, sample_with_log_prob, with_weights
+from predcg.densities import held_log_prob, sample_with_log_prob, shortened
 from predcg.errors import InputError, NonFiniteError
 from predcg.model import Model
 from predcg.objectives.objective import Objective, Terms
@@ -71,10 +71,9 @@ class ReverseKL(Objective):
                 value[finite] for value in (z, log_latent, x, log_decoder, u, slope, length)
             )
         if self.cap is not None:
-            longest = self.cap * length.median()
-            slope = slope * torch.where(length > longest, longest / length, 1.0).to(slope).unsqueeze(-1)
+            slope = shortened(slope, self.cap * length.median().item())
         if self.path:
-            log_latent, log_decoder = _held_log_prob(model.latent, None, z), _held_log_prob(model.decoder, z, x)
+            log_latent, log_decoder = held_log_prob(model.latent, None, z), held_log_prob(model.decoder, z, x)
         energy = u + ((x - x.detach()) * slope).sum(-1)
         loss = (self.beta * energy + log_decoder + log_latent - model.encoder(x).log_prob(z)).mean()
         return Terms(
@@ -105,9 +104,3 @@ def evaluated(system: System, x: Tensor, slopes: bool) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         u = system.unchecked(at.requires_grad_())
         return u.detach(), torch.autograd.grad(u.sum(), at)[0]
-
-
-def _held_log_prob(density: Density, context: Tensor | None, event: Tensor) -> Tensor:
-    """log p(event | context) with the weights of the density as constants."""
-    weights = {name: value.detach() for name, value in density.named_parameters()}
-    return with_weights(density, weights, context, lambda distribution: distribution.log_prob(event))
