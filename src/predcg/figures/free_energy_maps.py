@@ -23,7 +23,7 @@ CELLS, EVERYWHERE = 6, 0.5
 TICKS = range(-180, 181, 90)
 
 
-@needs(Molecule, "claim", by=experiment)
+@needs(Molecule, "free_energy", by=experiment)
 def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """F of two torsions in kT: of the runs that are taken for the truth, where there are some, and of the first seed of
     every other experiment; of one that explores, since its first round has asked for less than half of the box, its
