@@ -41,7 +41,8 @@ def judged(runs: list[Run]) -> tuple[list[Run], list[Run]]:
 
 def log_truth(run: Run, truths: Sequence[Run], bins: int = BINS) -> Tensor:
     """log of the true masses of the bins, (bins^d,): of Müller-Brown by quadrature at their centres, else of the mean F
-    of the runs that are taken for the truth. Raises InputError where there are none.
+    of the runs that are taken for the truth, each as often as it has evaluated energies, to which its variance is
+    inversely proportional. Raises InputError where there are none.
     """
     if isinstance(run.system, MuellerBrown):
         z, _ = run.model.latent.box.cells([bins])
@@ -51,7 +52,9 @@ def log_truth(run: Run, truths: Sequence[Run], bins: int = BINS) -> Tensor:
             "figure: expected among its runs some of an experiment whose name ends in _truth, by which the others are"
             " judged; found none; mend the runs of the claim"
         )
-    return torch.stack([log_masses(one.model.latent, bins) for one in truths]).mean(0).log_softmax(0)
+    weights = torch.tensor([float(one.system.evaluations) for one in truths], dtype=torch.float64)
+    means = torch.stack([log_masses(one.model.latent, bins) for one in truths])
+    return (weights / weights.sum() @ means).log_softmax(0)
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> float:
