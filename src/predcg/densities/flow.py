@@ -5,26 +5,20 @@ from collections.abc import Callable
 
 import torch
 from torch import Size, Tensor, nn
-from torch.distributions import Distribution, Transform
+from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid
 from zuko.distributions import BoxUniform, NormalizingFlow
 from zuko.flows.gaussianization import ElementWiseTransform
-from zuko.lazy import LazyTransform
 from zuko.nn import MLP
 from zuko.transforms import ComposedTransform
 
-from predcg.densities.circular_spline import circular_spline
+from predcg.densities.couplings import HARMONICS, AffineCoupling, CircularCoupling, Triangular, with_harmonics
 from predcg.densities.density import Conditional
 from predcg.densities.gaussian import Gaussian
 from predcg.densities.wrapped import WrappedNormal, wrapped
 from predcg.observables import Observable
 from predcg.ranges import NonNegativeInt, PositiveFloat, PositiveInt, Width
 from predcg.transforms import Transform as Coordinates
-
-# Free parameters are scaled by it: beside those of a network, which shares its own, their steps would be small.
-GAIN = 20.0
-HARMONICS = 3
-STEEPEST = math.log(1e3)  # of affine couplings: log slopes are smaller, by zuko's choice
 
 
 class Flow(Conditional):
@@ -84,7 +78,7 @@ class Flow(Conditional):
         # Torsions of a chain are φ, ψ, φ, ψ, ...: every second one is moved given the others.
         groups = [torch.arange(periodic) % 2 == parity for parity in range(min(periodic, 2))]
         self.angles = nn.ModuleList(
-            _CircularCoupling(~moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups
+            CircularCoupling(~moved, self.inputs, bins, net) for _ in range(rounds) for moved in groups
         )
         self.mean = MLP(self.inputs, 2 * periodic, **net) if periodic and not rounds else None
         masks = (
@@ -95,8 +89,8 @@ class Flow(Conditional):
             if rest > 1
             else []
         )
-        self.rest = nn.ModuleList(_AffineCoupling(mask, seen, net) for mask in masks)
-        self.rest += [_Triangular(rest), ElementWiseTransform(rest, seen, **net)] if rest else []
+        self.rest = nn.ModuleList(AffineCoupling(mask, seen, net) for mask in masks)
+        self.rest += [Triangular(rest), ElementWiseTransform(rest, seen, **net)] if rest else []
         with torch.no_grad():
             for lazy in self.modules():
                 if isinstance(getattr(lazy, "hyper", None), MLP):
@@ -133,120 +127,6 @@ class Flow(Conditional):
         return self.transform.inv(self.base(self.features(c)).centre)
 
 
-class _Coupling(LazyTransform):
-    """Coordinates that are moved, given the others, which are `seen`, and h."""
-
-    def __init__(self, seen: Tensor, inputs: int, outputs: int, net: dict):
-        super().__init__()
-        parts = seen.nonzero().squeeze(-1), (~seen).nonzero().squeeze(-1)
-        for name, index in zip(("kept", "moved", "order"), (*parts, torch.cat(parts).argsort()), strict=True):
-            self.register_buffer(name, index, persistent=False)
-        self.hyper = MLP(inputs, outputs * int((~seen).sum()), **net)
-
-    def forward(self, c: Tensor) -> Transform:
-        return _Coupled(self, c)
-
-    def carry(self, seen: Tensor, moved: Tensor, c: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """The moved coordinates, (..., m), there or back, and the log-derivative of each."""
-        raise NotImplementedError
-
-
-class _AffineCoupling(_Coupling):
-    """y = e^a x + b, |a| < log 1000: the map of zuko's MonotonicAffineTransform, and its order of parameters."""
-
-    def __init__(self, seen: Tensor, context: int, net: dict):
-        super().__init__(seen, int(seen.sum()) + context, 2, net)
-        self.register_buffer("mask", seen)  # It is in the checkpoints of earlier versions.
-
-    def carry(self, seen: Tensor, moved: Tensor, c: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        shift, scale = self.hyper(torch.cat([seen, c], -1)).unflatten(-1, (-1, 2)).unbind(-1)
-        log_scale = scale / (1 + (scale / STEEPEST).abs())
-        if inverse:
-            return (moved - shift) * (-log_scale).exp(), -log_scale
-        return moved * log_scale.exp() + shift, log_scale
-
-
-class _CircularCoupling(_Coupling):
-    """Angles through splines of the circle."""
-
-    def __init__(self, seen: Tensor, context: int, bins: int, net: dict):
-        super().__init__(seen, 2 * HARMONICS * int(seen.sum()) + context, 3 * bins - 1, net)
-        self.sizes = [bins, bins, bins - 1]
-
-    def carry(self, seen: Tensor, moved: Tensor, c: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        free = self.hyper(_with_harmonics(seen, c)).unflatten(-1, (-1, sum(self.sizes))).split(self.sizes, -1)
-        if inverse:
-            back, log_slope = circular_spline(moved, *free, inverse=True)
-            return torch.remainder(back, 2 * math.pi) - math.pi, log_slope
-        return circular_spline(torch.remainder(moved, 2 * math.pi) - math.pi, *free)
-
-
-class _Coupled(Transform):
-    """A coupling given h; there and back its network is called once."""
-
-    domain = codomain = torch.distributions.constraints.real_vector
-    bijective = True
-
-    def __init__(self, coupling: _Coupling, c: Tensor, inverse: bool = False):
-        super().__init__()
-        self.coupling, self.c, self.inverse = coupling, c, inverse
-
-    @property
-    def inv(self) -> "_Coupled":
-        return _Coupled(self.coupling, self.c, not self.inverse)
-
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        coupling = self.coupling
-        c = self.c.expand(*x.shape[:-1], -1)
-        seen = x[..., coupling.kept]
-        moved, log_slope = coupling.carry(seen, x[..., coupling.moved], c, self.inverse)
-        return torch.cat([seen, moved], -1)[..., coupling.order], log_slope.sum(-1)
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[0]
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        return self.inv(y)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.call_and_ladj(x)[1]
-
-
-class _Triangular(LazyTransform):
-    """s = L ε with ones on the diagonal of L."""
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.below = nn.Parameter(torch.zeros(size, size))
-
-    def forward(self, c: Tensor) -> Transform:
-        return _Linear((GAIN * self.below).tril(-1) + torch.eye(len(self.below), dtype=c.dtype, device=c.device))
-
-
-class _Linear(Transform):
-    domain = codomain = torch.distributions.constraints.real_vector
-    bijective = True
-
-    def __init__(self, lower: Tensor):
-        super().__init__()
-        self.lower = lower
-
-    def _call(self, x: Tensor) -> Tensor:
-        return x @ self.lower.T
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        # It is one system with many right-hand sides: as many systems, each with the same matrix, would take most of a
-        # training step.
-        return (
-            torch.linalg.solve_triangular(self.lower.T, y.flatten(0, -2), upper=True, left=False).reshape(y.shape)
-            if y.ndim > 1
-            else self._inverse(y[None])[0]
-        )
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return x.new_zeros(x.shape[:-1])
-
-
 class _Conditioned(Distribution):
     """q(t | h) q(s | t, h)."""
 
@@ -262,7 +142,7 @@ class _Conditioned(Distribution):
 
     def _others(self, t: Tensor, h: Tensor) -> Distribution:
         zero = h.new_zeros((*h.shape[:-1], self.split[1]))
-        return _flow(self.rest, _with_harmonics(t, h), Gaussian(zero, zero[..., :1].expand_as(zero)))
+        return _flow(self.rest, with_harmonics(t, h), Gaussian(zero, zero[..., :1].expand_as(zero)))
 
     @property
     def centre(self) -> Tensor:
@@ -301,8 +181,3 @@ class _Carried(NormalizingFlow):
 def _flow(lazies: nn.ModuleList, c: Tensor, base: Distribution) -> NormalizingFlow:
     """The distribution of noise carried through transforms, written from noise to event, the way training goes."""
     return _Carried(ComposedTransform(*(lazy(c) for lazy in lazies)).inv, base)
-
-
-def _with_harmonics(t: Tensor, c: Tensor) -> Tensor:
-    waves = torch.cat([f(k * t) for k in range(1, HARMONICS + 1) for f in (torch.cos, torch.sin)], -1)
-    return torch.cat([waves, c], -1)
