@@ -81,7 +81,7 @@ def test_a_map_of_one_run_needs_no_truth(runs):
     assert picture.axes[0].get_xlabel() == "φ (degrees)" and picture.axes[0].get_ylabel() == "ψ (degrees)"
     everywhere = [runs.grid[0]._replace(number=k, load=lambda round: everywhere[round - 1]) for k in (1, 2, 3)]
     picture, _ = figures.free_energy_maps(everywhere[2:])
-    assert [axes.get_title().split("\n")[0] for axes in picture.axes[:-1]] == ["ala2/free_energy"]
+    assert [axes.get_title().split("\n")[0] for axes in picture.axes[:2]] == ["ala2/free_energy", "standard error of F"]
     line = FreeEnergySplines(1, [-3.0], [3.0], [8])
     one = runs.grid[0]._replace(model=SimpleNamespace(latent=line, encoder=None))
     with pytest.raises(InputError, match="drawn of two collective variables; found z = 1; leave it out"):

@@ -24,10 +24,10 @@ class Active(Acquisition):
     Chains begin at z of the last round and move by N(0, step²) along each variable, at `temperature` (of the target it
     is 1) below the `ceiling`. One stops for good after `least` steps or later, where the doubt is above `threshold`. Of
     the places of stopped chains that is taken which is farthest from all z so far, then again, until there are
-    `centres` of them that are more than a radius apart. Around each, z is uniform within the `radius`. Where no chain
-    stops, z is drawn in proportion to the doubt times e^-F to a `power`, wherever F is below the ceiling. In the first
-    round the one centre is `start`. (Schopmans and Friederich 2024: temperature 1, one centre of Müller-Brown, no
-    ceiling; the rest is our choice.)
+    `centres` of them; all but the first are more than `apart` from what was there before. Around each, z is uniform
+    within the `radius`. Where no chain stops, z is drawn in proportion to the doubt times e^-F to a `power`, wherever F
+    is below the ceiling. In the first round the one centre is `start`. (Schopmans and Friederich 2024: temperature 1,
+    one centre of Müller-Brown, no ceiling; the rest is our choice.)
 
     Args:
         start: a centre in a basin that is known, (d,).
@@ -35,6 +35,7 @@ class Active(Acquisition):
         queries: z for each centre.
         centres: most of them in a round.
         radius: of what is asked for around each.
+        apart: distance of new centres from each other and from all z so far; default the radius.
         chains: of Metropolis.
         step: standard deviation of a proposal.
         temperature: of the chains, in units of the target's.
@@ -69,7 +70,9 @@ class Active(Acquisition):
         spread: PositiveInt = 1024,
         power: NonNegativeFloat = 0.0,
         test_fraction: UnitInterval = 0.0,
+        apart: PositiveFloat | None = None,
     ):
+        self.apart = radius if apart is None else apart
         self.start, self.start_radius = start, start_radius
         self.queries, self.centres, self.radius = queries, centres, radius
         self.chains, self.step, self.temperature, self.ceiling = chains, step, temperature, ceiling
@@ -138,7 +141,7 @@ class Active(Acquisition):
         """At most so many of the candidates, (n, d), far from what was asked for, (m, d), and from each other."""
         apart = latent.box.distance(candidates, asked).min(1).values
         chosen = []
-        while len(chosen) < self.centres and (not chosen or apart.max() > self.radius):
+        while len(chosen) < self.centres and (not chosen or apart.max() > self.apart):
             chosen.append(candidates[apart.argmax()])
             apart = torch.minimum(apart, latent.box.distance(candidates, chosen[-1].unsqueeze(0)).squeeze(1))
         return torch.stack(chosen)

@@ -26,8 +26,9 @@ TICKS = range(-180, 181, 90)
 @needs(Molecule, "free_energy", by=experiment)
 def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
     """F of two torsions in kT: of the runs that are taken for the truth, where there are some, and of the first seed of
-    every other experiment; of one that explores, since its first round has asked for less than half of the box, its
-    first round, a middle one and the last, with what was asked for in that round; a line where the doubt is 0.2 kT.
+    every other experiment; without a truth the standard error too; of one that explores, since its first round has
+    asked for less than half of the box, its first round, a middle one and the last, with what was asked for in that
+    round; a line where the doubt is 0.2 kT.
 
     Numbers, means over seeds, with the name of the experiment at the end where there are several: see
     measures.bins.found, and, where there is a truth, measures.bins.errors. Of the truth: truth_evaluations of all its
@@ -52,13 +53,20 @@ def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
             off = "" if log_p is None else f", KL {kl(log_p, log_q):.2g}"
             asked = one.acquired.train.z if explores else None
             panels.append(Panel(one, f"{title}\n{evaluations(one):,} evaluations{off}", log_q, asked, True))
-    columns = min(len(panels), 3)
-    figure, axes = new(columns, -(-len(panels) // columns), width=3.4, height=3.3)
+    count = len(panels) + (not truths)
+    columns = min(count, 3)
+    figure, axes = new(columns, -(-count // columns), width=3.4, height=3.3)
     for place, panel in zip(axes, panels, strict=False):
         image = draw_map(place, panel)
     for place in axes[len(panels) :]:
         place.axis("off")
-    figure.colorbar(image, ax=axes, label="free energy (kT)", shrink=0.8, extend="max")
+    if not truths:  # What is known of the error, where there is nothing to compare with.
+        last = panels[-1].run
+        doubt = last.model.latent.doubt(last.model.latent.box.cells([BINS, BINS])[0]).detach()
+        axes[len(panels)].axis("on")
+        drawn = draw_map(axes[len(panels)], Panel(last, "standard error of F", doubt), error=True)
+        figure.colorbar(drawn, ax=axes[len(panels)], label="error (kT)", shrink=0.8, extend="max")
+    figure.colorbar(image, ax=axes[: len(panels)], label="free energy (kT)", shrink=0.8, extend="max")
     numbers: dict[str, float] = {}
     for name, same in groups.items():
         told = mean_over_seeds([errors(run, log_p) if log_p is not None else found(run) for run in same])
@@ -82,7 +90,7 @@ class Panel(NamedTuple):
 
 
 def draw_map(axes: Axes, panel: Panel, error: bool = False):
-    """Draw F = -log q above its lowest, or an error, log p/q, as it is; return the image."""
+    """Draw F = -log q above its lowest, or an error, log p/q or a standard one, as it is; return the image."""
     latent = panel.run.model.latent
     z, _ = latent.box.cells([BINS, BINS])
     across, up = (
@@ -90,7 +98,8 @@ def draw_map(axes: Axes, panel: Panel, error: bool = False):
         for low, high in zip(latent.box.low, latent.box.high, strict=True)
     )
     if error:
-        height, scale = panel.log_q, {"cmap": "RdBu_r", "vmin": -ERROR, "vmax": ERROR}
+        height, signed = panel.log_q, bool(panel.log_q.min() < 0)
+        scale = {"cmap": "RdBu_r" if signed else "Reds", "vmin": -ERROR if signed else 0.0, "vmax": ERROR}
     else:
         height, scale = panel.log_q.max() - panel.log_q, {"cmap": "viridis_r", "vmin": 0, "vmax": HIGHEST}
     image = axes.pcolormesh(across, up, height.view(BINS, BINS).T.numpy(), rasterized=True, **scale)
@@ -103,6 +112,7 @@ def draw_map(axes: Axes, panel: Panel, error: bool = False):
     if panel.asked is not None:
         shown = panel.asked[:: max(1, len(panel.asked) // SHOWN)].rad2deg().numpy()
         axes.plot(*shown.T, ".", color=MODEL, markersize=2, alpha=0.7)
+    axes.set_box_aspect(1)
     ticks = {"xticks": TICKS, "yticks": TICKS, "xlim": (across[0], across[-1]), "ylim": (up[0], up[-1])}
     one, other = coordinates(panel.run)
     axes.set(xlabel=f"{one} (degrees)", ylabel=f"{other} (degrees)", title=panel.title, **ticks)
