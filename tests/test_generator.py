@@ -18,6 +18,7 @@ from predcg.errors import InputError
 from predcg.importance import Weighted, draw
 from predcg.measures import bins, generator
 from predcg.model import Model
+from predcg.objectives import ConditionalKL
 from predcg.systems import Harmonic
 
 BOX = math.erf(6 / math.sqrt(2 * 5))  # the mass of z in the box of the latent density, Var z = 5
@@ -156,8 +157,9 @@ def test_longer_dynamics_are_marked_on_the_way():
     assert found.forward[-1] < found.forward[0] and found.constant_error > 0
 
 
-def test_a_step_of_training_is_timed_on_a_copy(ala2):
-    run = run_of(Harmonic(SYSTEM))._replace(model=known(), seed=0)
+@pytest.mark.parametrize("path", [False, True])
+def test_a_step_of_training_is_timed_on_a_copy(path):
+    run = run_of(Harmonic(SYSTEM))._replace(model=known(), seed=0, recall=lambda: ConditionalKL(path=path))
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     assert 0 < seconds_per_evaluation(run, 3, 16) < 1
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())

@@ -88,15 +88,16 @@ def visits(run: Run, log_p: Tensor, steps: int, replicas: int) -> Visits:
 
 
 def seconds_per_evaluation(run: Run, steps: int, batch: int = 256) -> float:
-    """Of one processor, for a step of training the run's decoder: draws at its collective variables, energies with
-    their slopes, and Adam; without fits of the free energy.
+    """Of one processor, for a step of training the run's decoder by its objective: draws at its collective variables,
+    energies with their slopes, and Adam; without fits of the free energy.
     """
+    path = any(getattr(part, "path", False) for part in run.objective.modules())
     model = deepcopy(run.model).requires_grad_().train()
     optimizer = torch.optim.Adam(model.decoder.parameters(), 1e-6)
     z = run.model.latent().sample((batch,))
 
     def step() -> None:
-        x, log_q = sample_with_log_prob(model.decoder(z))
+        x, log_q = model.decoder.pathwise(z) if path else sample_with_log_prob(model.decoder(z))
         loss = (run.system(x) + log_q).mean()
         optimizer.zero_grad()
         loss.backward()
