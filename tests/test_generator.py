@@ -158,7 +158,7 @@ def test_longer_dynamics_are_marked_on_the_way():
 
 
 @pytest.mark.parametrize("path", [False, True])
-def test_a_step_of_training_is_timed_on_a_copy(path):
+def test_a_step_of_training_is_timed_on_a_copy(ala2, path):
     run = run_of(Harmonic(SYSTEM))._replace(model=known(), seed=0, recall=lambda: ConditionalKL(path=path))
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     assert 0 < seconds_per_evaluation(run, 3, 16) < 1
