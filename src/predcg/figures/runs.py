@@ -69,8 +69,10 @@ def needs(
             picture, numbers = drawn[0]
             if len(drawn) > 1:
                 numbers = mean_over_seeds([numbers for _, numbers in drawn])
-            _tell_weights(picture, runs)
-            return picture, numbers | effective_frames([run.data for run in runs])
+            # Weights of collective variables that were asked for say how often to learn from them, nothing of a target.
+            framed = [run for run in runs if run.data.train.z is None]
+            _tell_weights(picture, framed)
+            return picture, numbers | effective_frames([run.data for run in framed])
 
         checked.needs = Needs(kind, names)
         return checked
