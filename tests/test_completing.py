@@ -208,9 +208,9 @@ def test_places_that_cannot_be_are_refused(name):
 
 
 ONE_LINE = {
-    "encoder.observable.weights=[[1.0,-1.0],[2.0,-2.0]] z=2": "decoder: .*linearly independent combinations",
-    "encoder.observable.weights=[[0.0,0.0]]": "decoder: .*linearly independent combinations",
-    "encoder.observable.weights=[[1.0,-1.0,2.0]]": "decoder: .*expected between 1 and 2 rows of 2 numbers",
+    "encoder.observable.weights=[[1.0,-1.0],[2.0,-2.0]] z=2": "decoder.rows: .*linearly independent combinations",
+    "encoder.observable.weights=[[0.0,0.0]]": "decoder.rows: .*linearly independent combinations",
+    "encoder.observable.weights=[[1.0,-1.0,2.0]]": "decoder.rows: .*expected between 1 and 2 rows of 2 numbers",
     "encoder=gaussian": "decoder: Completing goes by encoder.observable.weights, which is not there",
 }
 

@@ -79,6 +79,7 @@ def leaves(node, path=""):
 # Between them every kind that has a state; all others are among the slow tests.
 RESUMED = [
     "ala2/biased",
+    "ala2/free_energy",
     "double_well/reverse_kl",
     "mueller_brown/free_energy_active",
     "schoberl2015/long_range",
