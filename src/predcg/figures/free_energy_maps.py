@@ -98,7 +98,7 @@ def draw_map(axes: Axes, panel: Panel, error: bool = False):
         for low, high in zip(latent.box.low, latent.box.high, strict=True)
     )
     if error:
-        height, signed = panel.log_q, bool(panel.log_q.min() < 0)
+        height, signed = panel.log_q, bool((panel.log_q < 0).any())
         scale = {"cmap": "RdBu_r" if signed else "Reds", "vmin": -ERROR if signed else 0.0, "vmax": ERROR}
     else:
         height, scale = panel.log_q.max() - panel.log_q, {"cmap": "viridis_r", "vmin": 0, "vmax": HIGHEST}
