@@ -133,7 +133,8 @@ def check_weights(figure, repeated, weighted, monkeypatch):
             torch.manual_seed(0)
             drawn.append(figure(list(runs)))
     (_, known), (picture, found) = drawn
-    parts = [part for run in weighted for part in zip(("training", "held_out"), run.data, strict=True)]
+    framed = [run.data for run in weighted if run.data.train.z is None]  # of frames, not of what was asked for
+    parts = [part for data in framed for part in zip(("training", "held_out"), data, strict=True)]
     uneven = {f"effective_frames_{name}" for name, frames in parts if frames.weighted}
     assert found.keys() - known.keys() == uneven
     assert ("effective sample size:" in picture.axes[0].get_title()) == bool(uneven)
