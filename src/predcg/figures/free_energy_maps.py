@@ -48,7 +48,7 @@ def free_energy_maps(runs: list[Run]) -> tuple[Figure, dict[str, float]]:
         explores = first.number > 2 and _asked(first.load(round=1)) < EVERYWHERE
         for number in sorted({1, (first.number + 1) // 2, first.number}) if explores else [first.number]:
             one = first if number == first.number else first.load(round=number)
-            title = f"{name}, round {number}" if explores else name
+            title = name.replace(" ", "\n", 1) + (f", round {number}" if explores else "")
             log_q = log_masses(one.model.latent)
             off = "" if log_p is None else f", KL {kl(log_p, log_q):.2g}"
             asked = one.acquired.train.z if explores else None
