@@ -30,7 +30,7 @@ def circular_spline(
     (2.5, 0.0)
     """
     across, up = _edges(widths), _edges(heights)
-    steep = pad(_bounded(slopes, REACH), (1, 1)).exp()
+    steep = pad(bounded(slopes, REACH), (1, 1)).exp()
     # In which bin: inner edges alone are looked at, so that there is no outside.
     at = (x.unsqueeze(-1) >= (up if inverse else across)[..., 1:-1]).sum(-1, keepdim=True)
     x0, x1, y0, y1, d0, d1 = (
@@ -58,11 +58,12 @@ def circular_spline(
     return y0 + height * (s * share**2 + d0 * beside) / bottom, log_slope
 
 
-def _bounded(free: Tensor, reach: float) -> Tensor:
+def bounded(free: Tensor, reach: float) -> Tensor:
+    """Any real number, as one between -reach and reach."""
     return free / (1 + (free / reach).abs())
 
 
 def _edges(sizes: Tensor) -> Tensor:
     """Of the bins: (..., bins + 1), from -π to π."""
-    inner = 2 * math.pi * _bounded(sizes, REACH / 2).softmax(-1).cumsum(-1)[..., :-1] - math.pi
+    inner = 2 * math.pi * bounded(sizes, REACH / 2).softmax(-1).cumsum(-1)[..., :-1] - math.pi
     return pad(pad(inner, (1, 0), value=-math.pi), (0, 1), value=math.pi)

@@ -9,12 +9,12 @@ from torch.distributions import Transform, constraints
 from zuko.lazy import LazyTransform
 from zuko.nn import MLP
 
-from predcg.densities.circular_spline import circular_spline
+from predcg.densities.circular_spline import REACH, bounded, circular_spline
+from predcg.transforms import waves
 
 # Free parameters are scaled by it: beside those of a network, which shares its own, their steps would be small.
 GAIN = 20.0
 HARMONICS = 3
-STEEPEST = math.log(1e3)  # of affine couplings: log slopes are smaller, by zuko's choice
 
 
 class Coupling(LazyTransform):
@@ -44,7 +44,7 @@ class AffineCoupling(Coupling):
 
     def carry(self, seen: Tensor, moved: Tensor, c: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         shift, scale = self.hyper(torch.cat([seen, c], -1)).unflatten(-1, (-1, 2)).unbind(-1)
-        log_scale = scale / (1 + (scale / STEEPEST).abs())
+        log_scale = bounded(scale, REACH)
         if inverse:
             return (moved - shift) * (-log_scale).exp(), -log_scale
         return moved * log_scale.exp() + shift, log_scale
@@ -132,5 +132,4 @@ class _Linear(Transform):
 
 
 def with_harmonics(t: Tensor, c: Tensor) -> Tensor:
-    waves = torch.cat([f(k * t) for k in range(1, HARMONICS + 1) for f in (torch.cos, torch.sin)], -1)
-    return torch.cat([waves, c], -1)
+    return torch.cat([waves(t, HARMONICS), c], -1)

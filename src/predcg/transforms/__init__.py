@@ -1,6 +1,6 @@
 """Transforms between Cartesian coordinates and those that a network sees."""
 
-from predcg.transforms.angles import Harmonics
+from predcg.transforms.angles import Harmonics, waves
 from predcg.transforms.capped import Capped
 from predcg.transforms.internal import InternalCoordinates
 from predcg.transforms.linear import Matrix, Unit, Whitening
@@ -20,4 +20,5 @@ __all__ = [
     "Transform",
     "Unit",
     "Whitening",
+    "waves",
 ]

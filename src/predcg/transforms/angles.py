@@ -33,4 +33,9 @@ class Harmonics(Transform):
 
     def _call(self, x: Tensor) -> Tensor:
         turned = x if self.folds is None else self.folds * x[..., : len(self.folds)]
-        return torch.cat([f(k * turned) for k in range(1, self.orders + 1) for f in (torch.cos, torch.sin)], -1)
+        return waves(turned, self.orders)
+
+
+def waves(t: Tensor, orders: int) -> Tensor:
+    """cos k t and sin k t of angles t, k up to `orders`, (..., m) to (..., 2 m orders)."""
+    return torch.cat([f(k * t) for k in range(1, orders + 1) for f in (torch.cos, torch.sin)], -1)
