@@ -7,7 +7,7 @@ import torch
 
 from predcg.batch import Data
 from predcg.densities import FreeEnergy
-from predcg.densities.free_energy import least_doubt
+from predcg.densities.free_energy import check_reachable
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.ranges import PositiveFloat
@@ -55,11 +55,7 @@ class Resolved(Stop):
                 f" {type(model.latent).__name__}; choose stop=none"
             )
         model.latent.doubt(model.latent.cells()[0][:1])  # A single member has no doubt: this raises.
-        if not self.doubt > (least := least_doubt(evaluations)):
-            raise InputError(
-                f"stop.doubt: expected more than {least:.2g} kT, which {evaluations} energy evaluations leave at best;"
-                f" found {self.doubt}; choose more, or more rounds or steps"
-            )
+        check_reachable("stop.doubt", self.doubt, evaluations)
 
     def __call__(self, model: Model, past: Sequence[Data]) -> bool:
         z, _ = model.latent.cells()

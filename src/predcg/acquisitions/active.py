@@ -9,7 +9,7 @@ from torch import Tensor
 from predcg.acquisitions.acquisition import Acquisition, asked, fits
 from predcg.batch import Data
 from predcg.densities import FreeEnergy
-from predcg.densities.free_energy import least_doubt
+from predcg.densities.free_energy import check_reachable
 from predcg.errors import InputError
 from predcg.model import Model
 from predcg.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitInterval
@@ -80,11 +80,7 @@ class Active(Acquisition):
         self.spread, self.power, self.test_fraction = spread, power, test_fraction
 
     def check(self, model: Model, evaluations: int) -> None:
-        if not self.threshold > (least := least_doubt(evaluations)):
-            raise InputError(
-                f"acquisition.threshold: expected more than {least:.2g} kT, which {evaluations} energy evaluations"
-                f" leave at best; found {self.threshold}; choose more, or more rounds or steps"
-            )
+        check_reachable("acquisition.threshold", self.threshold, evaluations)
 
     @torch.no_grad()
     def acquire(

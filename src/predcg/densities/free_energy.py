@@ -206,9 +206,16 @@ class FreeEnergyNetworks(FreeEnergy):
         return self.level.to(z) + h.view(len(h), *z.shape[:-1])
 
 
-def least_doubt(evaluations: int) -> float:
-    """Standard deviation, in kT, that so many weights leave at best about one number: √(¼ / N); 0 of none."""
-    return math.sqrt(CERTAIN / evaluations) if evaluations else 0.0
+def check_reachable(name: str, doubt: float, evaluations: int) -> None:
+    """Raise InputError, with the name of the setting, on a doubt in kT that so many evaluations cannot reach: they
+    leave at best √(¼ / N) about one number.
+    """
+    least = math.sqrt(CERTAIN / evaluations) if evaluations else 0.0
+    if not doubt > least:
+        raise InputError(
+            f"{name}: expected more than {least:.2g} kT, which {evaluations} energy evaluations leave at best; found"
+            f" {doubt}; choose more, or more rounds or steps"
+        )
 
 
 def _box(size: int, low: list[float], high: list[float], periodic: list[bool] | None, members: int) -> Box:
